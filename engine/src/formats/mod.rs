@@ -1,0 +1,1 @@
+//! Formats: bytes ⇄ batches. Nothing here knows where the bytes come from.

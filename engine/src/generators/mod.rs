@@ -1,0 +1,1 @@
+//! Deterministic event generators: event `i` of seed `s` is always the same event.

@@ -1,0 +1,349 @@
+//! The stream plan: nodes in topological order, stages cut at exchanges, every edge typed.
+//!
+//! Built from optimised logical plans by `builder`; read by the shard loop, which makes one
+//! operator per node and shard (`operators::build`), and by `explain`.
+//!
+//! **Invariant.** A node's inputs have smaller ids. Between two exchanges rows never change shard.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, SchemaRef};
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
+
+use crate::changelog::Changelog;
+use crate::sql::catalog::TableDefinition;
+use crate::sql::statement::Emit;
+
+pub mod window_tvf;
+
+/// Index into [`StreamPlan::nodes`].
+pub type NodeId = usize;
+
+/// A whole job: every statement of a file, sharing sources.
+#[derive(Clone, Debug)]
+pub struct StreamPlan {
+    /// Nodes; inputs stand before their readers.
+    pub nodes: Vec<PlanNode>,
+    /// `SET` options in force.
+    pub settings: Settings,
+}
+
+/// Settings that the engine and the shards read.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Longest time that a change waits for more changes of its key
+    /// (`table.exec.mini-batch.allow-latency`), microseconds.
+    pub flush_interval_us: u64,
+    /// Two-phase aggregation (`table.optimizer.agg-phase-strategy`: AUTO/TWO_PHASE or ONE_PHASE).
+    pub two_phase: bool,
+    /// A split without rows for this long is left out of the watermark
+    /// (`scan.watermark.idle-timeout`), microseconds; `None` = never.
+    pub idle_timeout_us: Option<u64>,
+    /// Event times further than this ahead of the wall clock are clamped and counted
+    /// (`scan.watermark.max-future`), microseconds; `None` = trusted.
+    pub max_future_us: Option<u64>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            flush_interval_us: 1_000,
+            two_phase: true,
+            idle_timeout_us: None,
+            max_future_us: None,
+        }
+    }
+}
+
+/// One node of the plan: an operator and what is known of its output.
+#[derive(Clone, Debug)]
+pub struct PlanNode {
+    /// Its own index.
+    pub id: NodeId,
+    /// What it does.
+    pub kind: NodeKind,
+    /// The nodes it reads, in input order.
+    pub inputs: Vec<NodeId>,
+    /// The columns it emits.
+    pub schema: SchemaRef,
+    /// What the rows it emits may say.
+    pub changelog: Changelog,
+    /// The output column that carries event time, if one does.
+    pub event_time: Option<usize>,
+    /// How its output lies over the shards.
+    pub distribution: Distribution,
+    /// How its state grows.
+    pub growth: StateGrowth,
+}
+
+/// What a node does.
+#[derive(Clone, Debug)]
+pub enum NodeKind {
+    /// Reads a table: decode, computed columns, watermark, filter, projection.
+    Source(SourceSpec),
+    /// Filters, then projects.
+    Map(MapSpec),
+    /// UNION ALL: rows of all inputs, watermark of the slowest.
+    Union,
+    /// Sends rows to the shard that owns their key.
+    Exchange(ExchangeSpec),
+    /// First phase of a two-phase unbounded aggregation, on the rows' own shard.
+    LocalGroupAggregate(GroupAggregateSpec),
+    /// Aggregation without a window.
+    GroupAggregate(GroupAggregateSpec),
+    /// First phase of a two-phase window aggregation, on the rows' own shard.
+    LocalWindowAggregate(WindowAggregateSpec),
+    /// Aggregation over tumbling, hopping or cumulating windows.
+    WindowAggregate(WindowAggregateSpec),
+    /// A window TVF without aggregation: one row per window, `window_start/end/time` appended.
+    WindowAssign(WindowSpec),
+    /// `OVER (PARTITION BY … ORDER BY event time ROWS | RANGE …)`.
+    OverAggregate(OverAggregateSpec),
+    /// Inner join of two inputs that both carry the same windows.
+    WindowJoin(WindowJoinSpec),
+    /// Writes to a table, or to standard output.
+    Sink(SinkSpec),
+}
+
+/// A source: which columns of which table, filtered how.
+#[derive(Clone, Debug)]
+pub struct SourceSpec {
+    /// The table.
+    pub table: Arc<TableDefinition>,
+    /// Indices into `table.ingest_schema()` that the connector must deliver (in this order): those
+    /// that the query, computed columns, the watermark or the filter need.
+    pub ingest: Vec<usize>,
+    /// Output columns over the delivered columns (computed columns, and pass-through).
+    pub output: Vec<(Arc<dyn PhysicalExpr>, FieldRef)>,
+    /// The watermark a row implies, over the delivered columns.
+    pub watermark: Option<SourceWatermark>,
+    /// Rows to keep, over the delivered columns. Evaluated after the watermark: a row that is
+    /// filtered out still moves time forward.
+    pub filter: Option<Arc<dyn PhysicalExpr>>,
+}
+
+/// How a source derives its watermark, over the delivered columns.
+#[derive(Clone, Debug)]
+pub struct SourceWatermark {
+    /// The event time of a row.
+    pub event_time: Arc<dyn PhysicalExpr>,
+    /// The watermark that the row implies.
+    pub watermark: Arc<dyn PhysicalExpr>,
+}
+
+/// Filter, then project; either may be absent.
+#[derive(Clone, Debug)]
+pub struct MapSpec {
+    /// Rows to keep.
+    pub filter: Option<Arc<dyn PhysicalExpr>>,
+    /// Output columns; `None` = the input's.
+    pub projection: Option<Vec<(Arc<dyn PhysicalExpr>, FieldRef)>>,
+}
+
+/// Where an exchange sends each row.
+#[derive(Clone, Debug)]
+pub struct ExchangeSpec {
+    /// Columns hashed to a key group; empty = everything to shard 0.
+    pub keys: Vec<usize>,
+    /// Why, in one sentence: EXPLAIN prints it.
+    pub reason: String,
+}
+
+/// An aggregate call over columns of its operator's input.
+#[derive(Clone, Debug)]
+pub struct AggregateCall {
+    /// What is computed.
+    pub function: AggregateFunction,
+    /// Argument columns of the input.
+    pub arguments: Vec<usize>,
+    /// `DISTINCT`.
+    pub distinct: bool,
+    /// `FILTER (WHERE …)`: a BOOLEAN column of the input.
+    pub filter: Option<usize>,
+    /// Name and type of the result.
+    pub output: FieldRef,
+}
+
+/// The aggregates with a layout of their own, and all others.
+#[derive(Clone, Debug)]
+pub enum AggregateFunction {
+    /// `COUNT(*)`.
+    CountStar,
+    /// `COUNT(x)`.
+    Count,
+    /// `SUM(x)`: BIGINT, DOUBLE, DECIMAL(38, s).
+    Sum,
+    /// `MIN(x)`.
+    Min,
+    /// `MAX(x)`.
+    Max,
+    /// `AVG(x)`: the type of x for integers (truncated, as Flink does), DOUBLE, DECIMAL.
+    Avg,
+    /// Any other aggregate of DataFusion, through its row accumulator.
+    Other(Arc<AggregateFunctionExpr>),
+}
+
+/// Aggregation without a window.
+///
+/// Output of the owner: keys, then one column per call. Output of the local phase: keys, then the
+/// partial state columns (`state::accumulators` defines them), which the owner merges.
+#[derive(Clone, Debug)]
+pub struct GroupAggregateSpec {
+    /// Key columns of the input; empty = one global group.
+    pub keys: Vec<usize>,
+    /// The calls; none for `SELECT DISTINCT`.
+    pub calls: Vec<AggregateCall>,
+    /// When changes are emitted.
+    pub emit: Emit,
+    /// Whether the input is the local phase's output rather than rows.
+    pub input_is_partial: bool,
+    /// Whether the input may retract.
+    pub input_retracts: bool,
+    /// Whether update-before rows must be emitted (output changelog is Retract, not Upsert).
+    pub emit_update_before: bool,
+}
+
+/// A window: kind, offset, and the column that says when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowSpec {
+    /// The kind and its sizes.
+    pub kind: WindowKind,
+    /// Shift of all window starts, microseconds.
+    pub offset_us: i64,
+    /// The event-time column of the input.
+    pub time_column: usize,
+    /// The resolution of that column: a window is complete at `end - tick_us` (1,000 for
+    /// TIMESTAMP(3) and coarser, as Flink; 1 for TIMESTAMP(6)).
+    pub tick_us: i64,
+}
+
+/// The kinds of window; sizes in microseconds, all > 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WindowKind {
+    /// Windows side by side.
+    Tumble {
+        /// Length.
+        size_us: i64,
+    },
+    /// Overlapping windows.
+    Hop {
+        /// Length.
+        size_us: i64,
+        /// Distance between starts.
+        slide_us: i64,
+    },
+    /// Windows that grow by a step up to a size, then start anew.
+    Cumulate {
+        /// Final length; a multiple of the step.
+        size_us: i64,
+        /// Growth.
+        step_us: i64,
+    },
+}
+
+/// Aggregation over windows.
+///
+/// Output of the owner: keys, one column per call, then `window_start`, `window_end`,
+/// `window_time` (all of the time column's type). Output of the local phase: keys, partial state
+/// columns, then `slice_end` (BIGINT, microseconds).
+#[derive(Clone, Debug)]
+pub struct WindowAggregateSpec {
+    /// The window; `time_column` is meaningless when `input_is_partial`.
+    pub window: WindowInput,
+    /// Key columns of the input, window bounds not among them; empty = one group a window.
+    pub keys: Vec<usize>,
+    /// The calls.
+    pub calls: Vec<AggregateCall>,
+    /// `Final`/`Default`: once per window, append. `Changes…`: early results as changes.
+    pub emit: Emit,
+    /// Whether the input is the local phase's output rather than rows.
+    pub input_is_partial: bool,
+    /// Whether the input may retract.
+    pub input_retracts: bool,
+    /// Whether update-before rows must be emitted.
+    pub emit_update_before: bool,
+}
+
+/// How an input row knows its window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WindowInput {
+    /// From its event time.
+    Assign(WindowSpec),
+    /// From columns that an earlier window operator attached (cascaded aggregation).
+    Attached {
+        /// The `window_start` column.
+        start_column: usize,
+        /// The `window_end` column.
+        end_column: usize,
+        /// See [`WindowSpec::tick_us`].
+        tick_us: i64,
+    },
+}
+
+/// `OVER` aggregation: output = input columns, then one column per call.
+#[derive(Clone, Debug)]
+pub struct OverAggregateSpec {
+    /// `PARTITION BY` columns.
+    pub partition: Vec<usize>,
+    /// The event-time column ordered by.
+    pub time_column: usize,
+    /// The frame.
+    pub frame: OverFrame,
+    /// The calls.
+    pub calls: Vec<AggregateCall>,
+}
+
+/// The rows an OVER call looks at, ending with the current row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverFrame {
+    /// `ROWS BETWEEN n PRECEDING AND CURRENT ROW`; `None` = UNBOUNDED PRECEDING.
+    Rows(Option<u64>),
+    /// `RANGE BETWEEN interval PRECEDING AND CURRENT ROW` in microseconds; `None` = UNBOUNDED
+    /// PRECEDING. Rows with equal event time see each other.
+    Range(Option<i64>),
+}
+
+/// Inner join of rows in the same window; output = left columns, then right columns.
+#[derive(Clone, Debug)]
+pub struct WindowJoinSpec {
+    /// Window-end columns of left and right input (TIMESTAMP).
+    pub window_end: (usize, usize),
+    /// Pairs of columns that must be equal (window bounds among them).
+    pub equal: Vec<(usize, usize)>,
+    /// Further condition over left columns then right columns.
+    pub filter: Option<Arc<dyn PhysicalExpr>>,
+    /// See [`WindowSpec::tick_us`].
+    pub tick_us: i64,
+}
+
+/// A sink.
+#[derive(Clone, Debug)]
+pub struct SinkSpec {
+    /// The table written to; `None` = standard output.
+    pub table: Option<Arc<TableDefinition>>,
+    /// The statement's number in the file, from 0: names the query in messages.
+    pub statement: usize,
+}
+
+/// How a node's output lies over the shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Distribution {
+    /// As the source's splits fell.
+    Source,
+    /// By hash of these output columns.
+    Hash(Vec<usize>),
+    /// All on shard 0.
+    Single,
+}
+
+/// How an operator's state grows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateGrowth {
+    /// Keeps nothing between batches.
+    Stateless,
+    /// Bounded by what this says: "open windows × keys".
+    Bounded(String),
+    /// One entry per distinct key, for ever.
+    PerKey(String),
+}

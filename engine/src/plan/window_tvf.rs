@@ -1,0 +1,139 @@
+//! The logical plan node of a window TVF: `TUMBLE`, `HOP` or `CUMULATE` over a relation.
+//!
+//! Made by the query planner's relation hook, read by the stream plan builder. Its output is the
+//! input's columns followed by `window_start`, `window_end` and `window_time`.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion_common::{Column, DFSchema, DFSchemaRef, ExprSchema, Result, TableReference};
+use datafusion_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
+
+use crate::error::Position;
+use crate::plan::WindowKind;
+
+/// Names of the columns that a window TVF appends, in order.
+pub const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
+
+/// A window TVF over `input`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WindowTvf {
+    /// The relation.
+    pub input: LogicalPlan,
+    /// The column that says when.
+    pub time_column: Column,
+    /// The kind and its sizes.
+    pub kind: WindowKind,
+    /// Shift of all window starts, microseconds.
+    pub offset_us: i64,
+    /// Where the TVF stands in the SQL text: (line, column, length).
+    pub position: (u64, u64, u64),
+    schema: DFSchemaRef,
+}
+
+impl WindowTvf {
+    /// A window TVF over `input`; an error if `time_column` is not one of its columns.
+    pub fn try_new(
+        input: LogicalPlan,
+        time_column: Column,
+        kind: WindowKind,
+        offset_us: i64,
+        position: Position,
+    ) -> Result<WindowTvf> {
+        let time_type = input.schema().data_type(&time_column)?.clone();
+        let mut fields: Vec<(Option<TableReference>, Arc<Field>)> = input
+            .schema()
+            .iter()
+            .map(|(qualifier, field)| (qualifier.cloned(), field.clone()))
+            .collect();
+        // The bounds keep the qualifier of the relation, so that `B.window_start` resolves.
+        let qualifier = fields.first().and_then(|(qualifier, _)| qualifier.clone());
+        let bound_type = match time_type {
+            DataType::Timestamp(unit, zone) => DataType::Timestamp(unit, zone),
+            _ => DataType::Timestamp(TimeUnit::Millisecond, None),
+        };
+        for name in WINDOW_COLUMNS {
+            fields.push((
+                qualifier.clone(),
+                Arc::new(Field::new(name, bound_type.clone(), false)),
+            ));
+        }
+        let schema = Arc::new(DFSchema::new_with_metadata(fields, Default::default())?);
+        let position = (position.line, position.column, position.length);
+        Ok(WindowTvf {
+            input,
+            time_column,
+            kind,
+            offset_us,
+            position,
+            schema,
+        })
+    }
+
+    /// Where the TVF stands in the SQL text.
+    pub fn position(&self) -> Position {
+        let (line, column, length) = self.position;
+        Position { line, column, length }
+    }
+}
+
+impl PartialOrd for WindowTvf {
+    fn partial_cmp(&self, other: &WindowTvf) -> Option<Ordering> {
+        (&self.kind, self.offset_us, self.position).partial_cmp(&(
+            &other.kind,
+            other.offset_us,
+            other.position,
+        ))
+    }
+}
+
+impl UserDefinedLogicalNodeCore for WindowTvf {
+    fn name(&self) -> &str {
+        "WindowTvf"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        vec![Expr::Column(self.time_column.clone())]
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WindowTvf: {:?} on {}", self.kind, self.time_column)
+    }
+
+    fn with_exprs_and_inputs(&self, mut exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<WindowTvf> {
+        let input = inputs.swap_remove(0);
+        let time_column = match exprs.swap_remove(0) {
+            Expr::Column(column) => column,
+            other => return datafusion_common::internal_err!("window TVF over {other}, not a column"),
+        };
+        WindowTvf::try_new(input, time_column, self.kind, self.offset_us, self.position())
+    }
+
+    /// Filters on the relation's own columns may move below the TVF; filters on window bounds may not.
+    fn prevent_predicate_push_down_columns(&self) -> std::collections::HashSet<String> {
+        WINDOW_COLUMNS.iter().map(|name| name.to_string()).collect()
+    }
+
+    fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
+        let width = self.input.schema().fields().len();
+        let mut needed: Vec<usize> = output_columns
+            .iter()
+            .copied()
+            .filter(|&index| index < width)
+            .collect();
+        needed.extend(self.input.schema().maybe_index_of_column(&self.time_column));
+        needed.sort_unstable();
+        needed.dedup();
+        Some(vec![needed])
+    }
+}

@@ -1,0 +1,1 @@
+//! Keyed state: group tables and accumulators.

@@ -1,0 +1,1 @@
+//! Connectors: sources and sinks by the name in `'connector' = '…'`.
