@@ -48,7 +48,7 @@ pub struct StreamQuery {
 }
 
 /// When results are emitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Emit {
     /// Nothing was said: windows emit once when complete; unbounded aggregates emit changes.
     #[default]
