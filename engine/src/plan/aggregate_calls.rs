@@ -38,7 +38,7 @@ impl CallLowering<'_> {
             Some(filter) => Some(self.column(filter, "filter")?),
             None => None,
         };
-        let count_star = func.name() == "count" && !distinct && args.iter().all(is_not_null_literal);
+        let count_star = func.name() == "count" && !distinct && args.iter().all(counts_rows);
         let arguments = match count_star {
             true => Vec::new(),
             false => args.iter().map(|argument| self.column(argument, "argument")).collect::<Result<_, _>>()?,
@@ -98,8 +98,13 @@ impl CallLowering<'_> {
 }
 
 /// `COUNT(1)` counts rows as `COUNT(*)` does.
-fn is_not_null_literal(argument: &Expr) -> bool {
-    matches!(argument, Expr::Literal(value, _) if !value.is_null())
+#[expect(deprecated, reason = "the SQL planner still makes a wildcard of COUNT(*) OVER")]
+fn counts_rows(argument: &Expr) -> bool {
+    match argument {
+        Expr::Literal(value, _) => !value.is_null(),
+        Expr::Wildcard { .. } => true,
+        _ => false,
+    }
 }
 
 /// Types whose order the fixed layout (or its string side table) knows.

@@ -166,7 +166,7 @@ impl Builder<'_> {
         match scans::scan_filter(scan, &schema, &self.expressions).map_err(planning_error)? {
             None => Ok(lowered),
             Some(filter) => {
-                let delivered = source_positions(&source.output_columns, schema.fields().len());
+                let delivered = source_positions(&source.output_columns, &schema);
                 let filter = scans::replace_columns(filter, &delivered).map_err(planning_error)?;
                 lowered.node = self.add_filter(lowered.node, filter);
                 Ok(lowered)
@@ -413,7 +413,12 @@ pub(crate) struct MapOutput {
 impl MapOutput {
     /// Adds `expression`, or finds it; answers its position.
     pub(crate) fn add(&mut self, expression: Arc<dyn PhysicalExpr>, field: FieldRef) -> usize {
-        match self.columns.iter().position(|(known, _)| known == &expression) {
+        // Columns are compared by index: the same column may go by several names.
+        let equal = |known: &Arc<dyn PhysicalExpr>| match (physical_column(known), physical_column(&expression)) {
+            (Some(known), Some(added)) => known == added,
+            _ => known == &expression,
+        };
+        match self.columns.iter().position(|(known, _)| equal(known)) {
             Some(position) => position,
             None => {
                 self.columns.push((expression, field));
@@ -464,11 +469,12 @@ pub(crate) fn tick_us(time_type: &DataType) -> i64 {
 }
 
 /// Columns of a source's output for each table column; those not delivered are never asked for.
-fn source_positions(output_columns: &[usize], width: usize) -> Vec<Arc<dyn PhysicalExpr>> {
-    (0..width)
-        .map(|column| {
+fn source_positions(output_columns: &[usize], schema: &Schema) -> Vec<Arc<dyn PhysicalExpr>> {
+    let fields = schema.fields().iter().enumerate();
+    fields
+        .map(|(column, field)| {
             let position = output_columns.iter().position(|&c| c == column).unwrap_or(usize::MAX);
-            Arc::new(Column::new("", position)) as Arc<dyn PhysicalExpr>
+            Arc::new(Column::new(field.name(), position)) as Arc<dyn PhysicalExpr>
         })
         .collect()
 }

@@ -127,7 +127,7 @@ impl Printer<'_> {
                 lines.extend(spec.filter.as_ref().map(|filter| format!("keeps: {}", expression(filter))));
                 if let Some(projection) = &spec.projection {
                     let columns: Vec<String> =
-                        projection.iter().map(|(value, field)| named(&expression(value), field.name())).collect();
+                        projection.iter().map(|(value, field)| named(&expression(value), &display_name(field.name()))).collect();
                     lines.push(format!("computes: {}", columns.join(", ")));
                 }
                 lines
@@ -184,7 +184,7 @@ fn names(schema: &Schema, columns: &[usize]) -> String {
     if columns.is_empty() {
         return "()".to_string();
     }
-    columns.iter().map(|&column| schema.field(column).name().as_str()).collect::<Vec<_>>().join(", ")
+    columns.iter().map(|&column| display_name(schema.field(column).name())).collect::<Vec<_>>().join(", ")
 }
 
 fn named(value: &str, name: &str) -> String {
@@ -201,7 +201,12 @@ fn expression(expression: &std::sync::Arc<dyn PhysicalExpr>) -> String {
         rest = rest[at + 1..].trim_start_matches(|c: char| c.is_ascii_digit());
     }
     cleaned.push_str(rest);
-    cleaned
+    display_name(&cleaned)
+}
+
+/// A column's name as SQL writes it, where the planner made it up.
+fn display_name(name: &str) -> String {
+    name.replace("count(Int64(1))", "COUNT(*)")
 }
 
 fn calls_text(calls: &[AggregateCall], input: Option<&Schema>) -> String {
@@ -213,7 +218,7 @@ fn calls_text(calls: &[AggregateCall], input: Option<&Schema>) -> String {
 }
 
 fn call_text(call: &AggregateCall, input: Option<&Schema>) -> String {
-    let Some(input) = input else { return call.output.name().clone() };
+    let Some(input) = input else { return display_name(call.output.name()) };
     let function = match &call.function {
         AggregateFunction::CountStar => return with_filter("COUNT(*)".to_string(), call, input),
         AggregateFunction::Count => "COUNT".to_string(),

@@ -23,6 +23,8 @@ use crate::sql::catalog::{TableColumnKind, TableDefinition};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TableUse {
     scans: HashSet<TableScan>,
+    /// Whether some reader waits for event time: a window, OVER, or a join.
+    needs_watermark: bool,
 }
 
 impl TableUse {
@@ -44,9 +46,15 @@ pub(crate) fn collect_table_uses<'a>(
 ) -> BTreeMap<String, TableUse> {
     let mut uses: BTreeMap<String, TableUse> = BTreeMap::new();
     for plan in plans {
+        let waits = |node: &LogicalPlan| {
+            Ok(matches!(node, LogicalPlan::Extension(_) | LogicalPlan::Window(_) | LogicalPlan::Join(_)))
+        };
+        let needs_watermark = plan.exists(waits).expect("invariant: looking at nodes cannot fail");
         plan.apply(|node| {
             if let LogicalPlan::TableScan(scan) = node {
-                uses.entry(scan.table_name.table().to_string()).or_default().scans.insert(scan.clone());
+                let table_use = uses.entry(scan.table_name.table().to_string()).or_default();
+                table_use.scans.insert(scan.clone());
+                table_use.needs_watermark |= needs_watermark;
             }
             Ok(TreeNodeRecursion::Continue)
         })
@@ -94,7 +102,8 @@ pub(crate) fn table_source(
     let output_columns: Vec<usize> = output_columns.into_iter().collect();
 
     let filter = filter.map(|filter| replace_columns(filter, &over_ingest)).transpose()?;
-    let watermark = match &table.watermark {
+    // Nothing is decoded only to derive a watermark that nobody waits for.
+    let watermark = match table.watermark.as_ref().filter(|_| table_use.needs_watermark) {
         Some(watermark) => Some(SourceWatermark {
             event_time: over_ingest[watermark.column].clone(),
             watermark: replace_columns(watermark.expression.clone(), &over_ingest)?,
