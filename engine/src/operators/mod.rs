@@ -6,6 +6,8 @@
 //! **Invariant.** Rows emitted for event time ≤ W come before the shard passes W on, which it does
 //! once [`Operator::advance`] or [`Operator::resume`] has answered [`Firing::Done`].
 
+pub mod ingest;
+
 use arrow::array::{Int8Array, RecordBatch};
 
 use crate::batch::{ArrivalNs, Batch};
