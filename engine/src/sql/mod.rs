@@ -5,4 +5,7 @@
 //! far) → `query` (names, types, functions and logical optimisation by DataFusion's planner).
 
 pub mod catalog;
+pub mod interval;
+pub mod position;
 pub mod statement;
+pub mod window_call;
