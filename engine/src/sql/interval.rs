@@ -5,7 +5,9 @@
 //! **Invariant.** Exact or an error: no rounding, no overflow, no calendar units (MONTH, YEAR),
 //! whose length is not fixed.
 
-use sqlparser::ast::{DateTimeField, Expr, Interval, UnaryOperator, Value};
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{DateTimeField, Expr, Interval, UnaryOperator, Value, visit_expressions_mut};
 
 use crate::error::SqlError;
 use crate::sql::position::position_of;
@@ -30,6 +32,85 @@ pub fn interval_us(expr: &Expr) -> Result<i64, SqlError> {
         other => Err(at(SqlError::new(format!("`{other}` is not an interval literal"))
             .hint("write for instance INTERVAL '10' SECOND, or 10s"))),
     }
+}
+
+/// [`normalise_interval`] for every literal inside `expression`.
+pub(crate) fn normalise_intervals(expression: &mut Expr) -> Result<(), SqlError> {
+    let outcome = visit_expressions_mut(expression, |inner| match normalise_interval(inner) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
+    });
+    match outcome {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// Respells a literal over several units (`'1:30' MINUTE TO SECOND`) or with a precision
+/// (`'10' SECOND(3)`) in one unit, as the query planner reads it.
+pub(crate) fn normalise_interval(expr: &mut Expr) -> Result<(), SqlError> {
+    let position = position_of(&*expr);
+    let Expr::Interval(interval) = expr else {
+        return Ok(());
+    };
+    if interval.last_field.is_some() {
+        let is_calendar = matches!(
+            interval.leading_field,
+            Some(DateTimeField::Year | DateTimeField::Years)
+        );
+        let (count, unit) = if is_calendar {
+            (
+                literal_months(interval).map_err(|error| error.at(position))?,
+                DateTimeField::Month,
+            )
+        } else {
+            let us = literal_us(interval).map_err(|error| error.at(position))?;
+            (seconds_text(us), DateTimeField::Second)
+        };
+        interval.value = Box::new(Expr::value(Value::SingleQuotedString(count)));
+        interval.leading_field = Some(unit);
+        interval.last_field = None;
+    }
+    interval.leading_precision = None;
+    interval.fractional_seconds_precision = None;
+    Ok(())
+}
+
+/// `'years-months' YEAR TO MONTH` in months.
+fn literal_months(interval: &Interval) -> Result<String, SqlError> {
+    let text = literal_text(&interval.value)?;
+    let (sign, digits) = match text.trim().strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", text.trim()),
+    };
+    let months = digits.split_once('-').and_then(|(years, months)| {
+        let years: u32 = years.trim().parse().ok()?;
+        let months: u32 = months.trim().parse().ok()?;
+        years.checked_mul(12)?.checked_add(months)
+    });
+    let to_month = matches!(
+        interval.last_field,
+        Some(DateTimeField::Month | DateTimeField::Months)
+    );
+    match months {
+        Some(months) if to_month => Ok(format!("{sign}{months}")),
+        _ => Err(
+            SqlError::new(format!("'{text}' is not a number of years and months"))
+                .hint("write INTERVAL '1-6' YEAR TO MONTH"),
+        ),
+    }
+}
+
+/// Microseconds as decimal seconds.
+fn seconds_text(us: i64) -> String {
+    let sign = if us < 0 { "-" } else { "" };
+    let us = us.unsigned_abs();
+    let (whole, fraction) = (us / 1_000_000, us % 1_000_000);
+    if fraction == 0 {
+        return format!("{sign}{whole}");
+    }
+    let fraction = format!("{fraction:06}");
+    format!("{sign}{whole}.{}", fraction.trim_end_matches('0'))
 }
 
 fn literal_us(interval: &Interval) -> Result<i64, SqlError> {
@@ -194,4 +275,84 @@ fn range_us(text: &str, first: Unit, last: Unit) -> Result<Option<i128>, SqlErro
         total += us;
     }
     Ok(Some(total))
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlparser::parser::Parser;
+
+    use super::*;
+    use crate::sql::dialect::StreamDialect;
+
+    fn check(sql: &str, expected: Result<i64, &str>) {
+        let mut parser = Parser::new(&StreamDialect).try_with_sql(sql).unwrap();
+        let expr = parser.parse_expr().unwrap();
+        assert_eq!(
+            interval_us(&expr).map_err(|error| error.message),
+            expected.map_err(str::to_string),
+            "{sql}"
+        );
+    }
+
+    #[test]
+    fn intervals_of_one_unit_are_exact() {
+        check("INTERVAL '10' SECOND", Ok(10_000_000));
+        check("INTERVAL '0.001' SECOND", Ok(1_000));
+        check("INTERVAL '.5' MINUTE", Ok(30_000_000));
+        check("INTERVAL '2' HOURS", Ok(7_200_000_000));
+        check("INTERVAL '1' DAY", Ok(86_400_000_000));
+        check("INTERVAL '1' WEEK", Ok(604_800_000_000));
+        check("INTERVAL '-16' HOUR", Ok(-57_600_000_000));
+        check("- INTERVAL '1' SECOND", Ok(-1_000_000));
+        check("INTERVAL 3 SECOND", Ok(3_000_000));
+        check("INTERVAL '500' MILLISECOND", Ok(500_000));
+    }
+
+    #[test]
+    fn intervals_over_several_units_are_added() {
+        check("INTERVAL '1:30' MINUTE TO SECOND", Ok(90_000_000));
+        check("INTERVAL '1 2:03:04.5' DAY TO SECOND", Ok(93_784_500_000));
+        check("INTERVAL '-1 12' DAY TO HOUR", Ok(-129_600_000_000));
+    }
+
+    #[test]
+    fn what_has_no_fixed_or_exact_length_is_refused() {
+        check(
+            "INTERVAL '1' MONTH",
+            Err("the unit MONTH has no fixed length in microseconds"),
+        );
+        check(
+            "INTERVAL '1' YEAR",
+            Err("the unit YEAR has no fixed length in microseconds"),
+        );
+        check(
+            "INTERVAL '0.0000001' SECOND",
+            Err("'0.0000001' is not a number of seconds for an interval"),
+        );
+        check(
+            "INTERVAL 'x' SECOND",
+            Err("'x' is not a number of seconds for an interval"),
+        );
+        check(
+            "INTERVAL '' SECOND",
+            Err("'' is not a number of seconds for an interval"),
+        );
+        check(
+            "INTERVAL '1:x' MINUTE TO SECOND",
+            Err("'1:x' is not a number of minutes for an interval"),
+        );
+        check(
+            "INTERVAL '1:2' SECOND TO MINUTE",
+            Err("an interval cannot run from seconds to minutes"),
+        );
+        check(
+            "INTERVAL '5 minutes'",
+            Err("the interval '5 minutes' has no unit"),
+        );
+        check(
+            "INTERVAL '999999999999999999' DAY",
+            Err("the interval 999999999999999999 is too long"),
+        );
+        check("a", Err("`a` is not an interval literal"));
+    }
 }

@@ -279,8 +279,8 @@ fn descriptor(expr: &Expr) -> Result<Option<Ident>, SqlError> {
 /// The relation that the `data` argument stands for.
 fn relation(data: &Expr) -> Result<TableFactor, SqlError> {
     match data {
-        Expr::Identifier(ident) => Ok(named_table(vec![ident.clone()])),
-        Expr::CompoundIdentifier(idents) => Ok(named_table(idents.clone())),
+        Expr::Identifier(ident) => Ok(named_table(ObjectName::from(vec![ident.clone()]))),
+        Expr::CompoundIdentifier(idents) => Ok(named_table(ObjectName::from(idents.clone()))),
         Expr::Subquery(query) => Ok(subquery_relation(query)),
         Expr::Nested(inner) => relation(inner),
         other => Err(SqlError::new(format!("`{other}` is not a relation"))
@@ -289,9 +289,10 @@ fn relation(data: &Expr) -> Result<TableFactor, SqlError> {
     }
 }
 
-fn named_table(idents: Vec<Ident>) -> TableFactor {
+/// A table by its name alone.
+pub(crate) fn named_table(name: ObjectName) -> TableFactor {
     TableFactor::Table {
-        name: ObjectName(idents.into_iter().map(ObjectNamePart::Identifier).collect()),
+        name,
         alias: None,
         args: None,
         with_hints: Vec::new(),
@@ -368,5 +369,119 @@ pub(crate) fn select_all_from(factor: TableFactor) -> Query {
         settings: None,
         format_clause: None,
         pipe_operators: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::parser::parse;
+    use crate::sql::statement::StatementKind;
+
+    /// The window call of `SELECT * FROM <factor>`, as text.
+    fn check(factor: &str, expected: &str) {
+        let sql = format!("SELECT * FROM {factor}");
+        let text = match parse(&sql) {
+            Ok(statements) => {
+                let StatementKind::Select(query) = &statements[0].kind else {
+                    panic!("a query");
+                };
+                let select = query.query.body.as_select().expect("a SELECT");
+                match window_call(&select.from[0].relation) {
+                    None => "no window".to_string(),
+                    Some(call) => describe(&call.expect("checked by parse")),
+                }
+            }
+            Err(error) => format!("error: {error}"),
+        };
+        assert_eq!(text, expected, "{factor}");
+    }
+
+    fn describe(call: &WindowCall) -> String {
+        let alias = call.alias.as_ref().map(|alias| format!(" {alias}"));
+        let column = call.time_column.as_ref().map(|column| column.value.clone());
+        format!(
+            "{:?} + {} of {} by {:?}{} at {}",
+            call.kind,
+            call.offset_us,
+            call.data,
+            column,
+            alias.unwrap_or_default(),
+            call.position.column
+        )
+    }
+
+    #[test]
+    fn positional_arguments_are_read() {
+        check(
+            "TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '10' SECOND))",
+            "Tumble { size_us: 10000000 } + 0 of bid by Some(\"ts\") at 21",
+        );
+        check(
+            "TABLE(HOP(TABLE bid, DESCRIPTOR(ts), 5s, 10s, INTERVAL '-1' SECOND)) AS w",
+            "Hop { size_us: 10000000, slide_us: 5000000 } + -1000000 of bid by Some(\"ts\") AS w at 21",
+        );
+        check(
+            "CUMULATE(TABLE bid, DESCRIPTOR(ts), 5s, 15s)",
+            "Cumulate { size_us: 15000000, step_us: 5000000 } + 0 of bid by Some(\"ts\") at 15",
+        );
+        check("bid AS b", "no window");
+        check("TABLE(generate_series(1, 2))", "no window");
+    }
+
+    #[test]
+    fn named_arguments_are_read_in_any_order() {
+        check(
+            "TABLE(HOP(SIZE => 10s, DATA => TABLE bid, SLIDE => 5s, TIMECOL => DESCRIPTOR(ts), OFFSET => 1s))",
+            "Hop { size_us: 10000000, slide_us: 5000000 } + 1000000 of bid by Some(\"ts\") at 21",
+        );
+    }
+
+    #[test]
+    fn the_data_may_be_a_query() {
+        check(
+            "TABLE(TUMBLE((SELECT a, ts FROM bid WHERE a > 1), DESCRIPTOR(ts), 1s))",
+            "Tumble { size_us: 1000000 } + 0 of (SELECT a, ts FROM bid WHERE a > 1) by Some(\"ts\") at 21",
+        );
+    }
+
+    #[test]
+    fn a_lowered_clause_keeps_its_relation_with_its_alias() {
+        check(
+            "bid AS b WINDOW TUMBLING(1m)",
+            "Tumble { size_us: 60000000 } + 0 of bid AS b by None at 31",
+        );
+        check(
+            "(SELECT a FROM bid) AS b (x) WINDOW SLIDING(ts, 5m, 1m)",
+            "Hop { size_us: 300000000, slide_us: 60000000 } + 0 of (SELECT a FROM bid) AS b (x) by Some(\"ts\") at 43",
+        );
+    }
+
+    #[test]
+    fn wrong_calls_are_refused_with_their_usage() {
+        check(
+            "TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts)))",
+            "error: TUMBLE lacks its SIZE argument (line 1, column 21); the form is TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), size))",
+        );
+        check(
+            "TABLE(TUMBLE(TABLE bid, ts, 5s))",
+            "error: `ts` does not name a time column (line 1, column 39); write DESCRIPTOR(column)",
+        );
+        check(
+            "TABLE(CUMULATE(TABLE bid, DESCRIPTOR(ts), 4s, 10s))",
+            "error: the size of a CUMULATE window must be a multiple of its step (line 1, column 57)",
+        );
+        check(
+            "TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), 1s, 1s, 1s))",
+            "error: TUMBLE has too many arguments (line 1, column 63); the form is TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), size)), and an offset may follow",
+        );
+        check(
+            "TABLE(TUMBLE(DATA => TABLE bid, COLUMN => DESCRIPTOR(ts), SIZE => 1s))",
+            "error: TUMBLE has no argument `COLUMN` (line 1, column 47); its arguments are DATA, TIMECOL, SIZE, OFFSET",
+        );
+        check(
+            "TABLE(TUMBLE(5, DESCRIPTOR(ts), 1s))",
+            "error: `5` is not a relation (line 1, column 28); the first argument of a window is TABLE name, or a query in parentheses",
+        );
     }
 }
