@@ -11,11 +11,11 @@ use sqlparser::tokenizer::Token;
 
 use crate::error::{Position, SqlError};
 use crate::sql::interval::normalise_intervals;
-use crate::sql::parser::StreamParser;
 use crate::sql::refusals;
 use crate::sql::statement::{
     ColumnDefinition, ColumnKind, CreateTable, Name, TableOption, WatermarkDefinition,
 };
+use crate::sql::stream_parser::StreamParser;
 use crate::sql::suggest;
 use crate::sql::types::{arrow_type, parse_type};
 
@@ -41,9 +41,7 @@ impl StreamParser<'_> {
         self.refuse_table_clauses()?;
         table.options = self.with_options()?;
         if self.parser.peek_keyword(Keyword::LIKE) {
-            return Err(self
-                .error_here("CREATE TABLE … LIKE is not supported yet")
-                .hint("repeat the columns"));
+            return self.like_clause(table);
         }
         if self.parser.peek_keyword(Keyword::AS) {
             return Err(self
@@ -112,7 +110,7 @@ impl StreamParser<'_> {
     fn column(&mut self, table: &mut CreateTable) -> Result<(), SqlError> {
         let name = self.name()?;
         let kind = if self.parser.parse_keyword(Keyword::AS) {
-            ColumnKind::Computed(Box::new(self.expression()?))
+            self.computed_column()?
         } else {
             self.typed_column(&name)?
         };
@@ -124,6 +122,22 @@ impl StreamParser<'_> {
         self.column_constraints(table, &mut column)?;
         table.columns.push(column);
         Ok(())
+    }
+
+    /// `expression`, or `PROCTIME()`, which no query can read but many tables declare.
+    fn computed_column(&mut self) -> Result<ColumnKind, SqlError> {
+        if self.at_words(&["PROCTIME"])
+            && self.parser.peek_nth_token_ref(1).token == Token::LParen
+            && self.parser.peek_nth_token_ref(2).token == Token::RParen
+            && matches!(
+                self.parser.peek_nth_token_ref(3).token,
+                Token::Comma | Token::RParen
+            )
+        {
+            let call = self.parser.parse_expr().map_err(|error| self.convert(error))?;
+            return Ok(ColumnKind::Computed(Box::new(call)));
+        }
+        Ok(ColumnKind::Computed(Box::new(self.expression()?)))
     }
 
     /// `TYPE [METADATA [FROM 'key'] [VIRTUAL]]`.
@@ -249,7 +263,7 @@ impl StreamParser<'_> {
 }
 
 /// What the statement alone can say about its columns.
-fn check_table(table: &CreateTable) -> Result<(), SqlError> {
+pub(crate) fn check_table(table: &CreateTable) -> Result<(), SqlError> {
     for (index, column) in table.columns.iter().enumerate() {
         let is_double = table.columns[..index]
             .iter()
@@ -279,6 +293,17 @@ fn check_table(table: &CreateTable) -> Result<(), SqlError> {
             ))
             .at(name.position)
             .hint(suggest::hint(&name.value, &names, "its columns are")));
+        }
+    }
+    if let Some(watermark) = &table.watermark {
+        let column = table
+            .columns
+            .iter()
+            .find(|column| column.name.value == watermark.column.value);
+        if column.is_some_and(|column| column.kind.is_processing_time()) {
+            return Err(SqlError::new("a watermark cannot follow the processing time")
+                .at(watermark.column.position)
+                .hint("name an event-time column"));
         }
     }
     if !table.columns.iter().any(|column| {

@@ -67,7 +67,7 @@ pub(crate) fn normalise_interval(expr: &mut Expr) -> Result<(), SqlError> {
             let us = literal_us(interval).map_err(|error| error.at(position))?;
             (seconds_text(us), DateTimeField::Second)
         };
-        interval.value = Box::new(Expr::value(Value::SingleQuotedString(count)));
+        *interval.value = Expr::value(Value::SingleQuotedString(count));
         interval.leading_field = Some(unit);
         interval.last_field = None;
     }
@@ -342,8 +342,8 @@ mod tests {
             Err("'1:x' is not a number of minutes for an interval"),
         );
         check(
-            "INTERVAL '1:2' SECOND TO MINUTE",
-            Err("an interval cannot run from seconds to minutes"),
+            "INTERVAL '1:2' HOUR TO DAY",
+            Err("an interval cannot run from hours to days"),
         );
         check(
             "INTERVAL '5 minutes'",

@@ -1,27 +1,24 @@
 //! Statements: the text of a job file → [`Statement`]s, with a place for every error.
 //!
-//! One thin parser around sqlparser's unmodified one: it reads what streams add to SQL itself and
-//! hands expressions and queries over. Each statement is parsed from its own tokens, after
+//! One thin parser around sqlparser's unmodified one (`stream_parser`): it reads what streams add
+//! to SQL itself and hands expressions and queries over. Each statement is parsed from its own tokens, after
 //! `tokens` and `sugar` have prepared them.
 //!
 //! **Invariant.** Never panics, whatever the text. Every statement is read to its last token.
 
 use sqlparser::ast::SetExpr;
 use sqlparser::keywords::Keyword;
-use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::error::{Position, SqlError};
-use crate::sql::dialect::StreamDialect;
-use crate::sql::emit::EmitClause;
 use crate::sql::group_windows::lower_windows;
-use crate::sql::position::{ident_position, span_position};
+use crate::sql::position::span_position;
 use crate::sql::refusals;
 use crate::sql::statement::{
-    CreateAs, CreateView, Insert, Name, SetOption, Statement, StatementKind, StreamQuery,
+    CreateAs, CreateTable, CreateView, Insert, SetOption, Statement, StatementKind, StreamQuery,
 };
-use crate::sql::sugar::{self, WindowClause};
-use crate::sql::tokens::{are_words, at_token, is_word, lower_first, split_statements, tokenize};
+use crate::sql::stream_parser::StreamParser;
+use crate::sql::tokens::{are_words, at_token, is_word, split_statements, tokenize};
 use crate::sql::unknown_statement::unknown_statement;
 
 /// Reads all statements of `sql`.
@@ -29,7 +26,8 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
     let mut pieces = split_statements(tokenize(sql)?).into_iter();
     let mut statements = Vec::new();
     while let Some(piece) = pieces.next() {
-        statements.push(statement(piece, &mut pieces)?);
+        let next = statement(piece, &mut pieces, &statements)?;
+        statements.push(next);
     }
     Ok(statements)
 }
@@ -38,6 +36,7 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
 fn statement(
     piece: Vec<TokenWithSpan>,
     pieces: &mut impl Iterator<Item = Vec<TokenWithSpan>>,
+    earlier: &[Statement],
 ) -> Result<Statement, SqlError> {
     let position = token_position(&piece, 0);
     let explain = explain_length(&piece);
@@ -51,7 +50,7 @@ fn statement(
                 .at(position)
                 .hint("write EXPLAIN SELECT …"));
         }
-        let explained = statement(rest, pieces)?;
+        let explained = statement(rest, pieces, earlier)?;
         return Ok(Statement {
             position,
             kind: StatementKind::Explain(Box::new(explained)),
@@ -70,7 +69,7 @@ fn statement(
         let first = Some(piece[3..].to_vec()).filter(|first| !first.is_empty());
         return statement_set(position, first, pieces);
     }
-    StreamParser::new(piece)?.statement(position)
+    StreamParser::new(piece, earlier)?.statement(position)
 }
 
 /// How many tokens `EXPLAIN [PLAN FOR]` takes; 0 = it is none.
@@ -104,7 +103,7 @@ fn statement_set(
             break;
         }
         let place = token_position(&piece, 0);
-        match StreamParser::new(piece)?.statement(place)?.kind {
+        match StreamParser::new(piece, &[])?.statement(place)?.kind {
             StatementKind::Insert(insert) => inserts.push(insert),
             _ => {
                 return Err(SqlError::new("a statement set holds INSERT INTO statements only").at(place));
@@ -127,26 +126,7 @@ fn token_position(tokens: &[TokenWithSpan], index: usize) -> Position {
         .unwrap_or_default()
 }
 
-/// One statement's tokens, sqlparser around them, and the sugar that stood among them.
-pub(crate) struct StreamParser<'a> {
-    /// sqlparser, unmodified.
-    pub parser: Parser<'a>,
-    tokens: Vec<TokenWithSpan>,
-    windows: Vec<WindowClause>,
-    emit: Option<EmitClause>,
-}
-
 impl StreamParser<'_> {
-    fn new(tokens: Vec<TokenWithSpan>) -> Result<StreamParser<'static>, SqlError> {
-        let lowered = sugar::lower(tokens)?;
-        Ok(StreamParser {
-            parser: Parser::new(&StreamDialect).with_tokens_with_locations(lowered.tokens.clone()),
-            tokens: lowered.tokens,
-            windows: lowered.windows,
-            emit: lowered.emit,
-        })
-    }
-
     fn statement(mut self, position: Position) -> Result<Statement, SqlError> {
         let kind = self.statement_kind()?;
         let rest = self.parser.peek_token();
@@ -214,6 +194,17 @@ impl StreamParser<'_> {
             ));
         }
         let options = self.with_options()?;
+        if self.parser.peek_keyword(Keyword::LIKE) {
+            let own = CreateTable {
+                name,
+                if_not_exists,
+                columns: Vec::new(),
+                watermark: None,
+                primary_key: Vec::new(),
+                options,
+            };
+            return Ok(StatementKind::CreateTable(self.like_clause(own)?));
+        }
         if !self.parser.parse_keyword(Keyword::AS) {
             return Err(self
                 .error_here("neither columns nor a query define the table")
@@ -328,176 +319,6 @@ impl StreamParser<'_> {
             emit,
             position,
         })
-    }
-
-    fn if_not_exists(&mut self) -> bool {
-        self.parser
-            .parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS])
-    }
-
-    /// An identifier of one part.
-    pub(crate) fn name(&mut self) -> Result<Name, SqlError> {
-        let token = self.parser.peek_token();
-        if !matches!(token.token, Token::Word(_)) {
-            return Err(self.expected("a name"));
-        }
-        let ident = self
-            .parser
-            .parse_identifier()
-            .map_err(|error| self.convert(error))?;
-        if self.parser.peek_token_ref().token == Token::Period {
-            return Err(self
-                .error_here("names have one part: there are no catalogs and databases")
-                .hint(format!("write the name alone, without `{}.`", ident.value)));
-        }
-        if ident.value.is_empty() {
-            return Err(SqlError::new("the name is empty").at(ident_position(&ident)));
-        }
-        Ok(Name {
-            position: ident_position(&ident),
-            value: ident.value,
-        })
-    }
-
-    /// `(a, b)`.
-    pub(crate) fn name_list(&mut self) -> Result<Vec<Name>, SqlError> {
-        self.expect(&Token::LParen)?;
-        let mut names = vec![self.name()?];
-        while self.parser.consume_token(&Token::Comma) {
-            names.push(self.name()?);
-        }
-        self.expect(&Token::RParen)?;
-        Ok(names)
-    }
-
-    /// A text in single quotes and its place.
-    pub(crate) fn string(&mut self) -> Result<(String, Position), SqlError> {
-        let token = self.parser.peek_token();
-        match token.token {
-            Token::SingleQuotedString(text) => {
-                self.parser.next_token();
-                Ok((text, span_position(token.span).unwrap_or_default()))
-            }
-            _ => Err(self.expected("a text in single quotes")),
-        }
-    }
-
-    /// Consumes the unquoted word `text` if it is next.
-    pub(crate) fn take_word(&mut self, text: &str) -> bool {
-        let is_next = is_word(self.parser.peek_token_ref(), text);
-        if is_next {
-            self.parser.next_token();
-        }
-        is_next
-    }
-
-    /// Whether these unquoted words are next.
-    pub(crate) fn at_words(&self, words: &[&str]) -> bool {
-        words
-            .iter()
-            .enumerate()
-            .all(|(offset, text)| is_word(self.parser.peek_nth_token_ref(offset), text))
-    }
-
-    pub(crate) fn expect(&mut self, token: &Token) -> Result<(), SqlError> {
-        if self.parser.consume_token(token) {
-            return Ok(());
-        }
-        Err(self.expected(&format!("`{token}`")))
-    }
-
-    pub(crate) fn expect_keyword(&mut self, keyword: Keyword) -> Result<(), SqlError> {
-        if self.parser.parse_keyword(keyword) {
-            return Ok(());
-        }
-        Err(self.expected(&format!("{keyword:?}")))
-    }
-
-    fn expected(&self, what: &str) -> SqlError {
-        let found = match &self.parser.peek_token_ref().token {
-            Token::EOF => "the end of the statement".to_string(),
-            token => format!("`{token}`"),
-        };
-        self.error_here(&format!("expected {what}, found {found}"))
-    }
-
-    /// Where the next token stands; behind the last one at the end.
-    pub(crate) fn here(&self) -> Position {
-        span_position(self.parser.peek_token_ref().span).unwrap_or_else(|| self.end())
-    }
-
-    /// An error at the next token.
-    pub(crate) fn error_here(&self, message: &str) -> SqlError {
-        SqlError::new(message).at(self.here())
-    }
-
-    /// An error at the token just read.
-    fn error_before(&self, message: &str) -> SqlError {
-        at_token(SqlError::new(message), self.parser.get_current_token())
-    }
-
-    /// Just behind the last token.
-    fn end(&self) -> Position {
-        let last = self.tokens.last().map(|token| token.span.end);
-        last.map_or(Position::default(), |end| Position {
-            line: end.line,
-            column: end.column,
-            length: 1,
-        })
-    }
-
-    /// sqlparser's error as ours: its place is read off the end of its text.
-    pub(crate) fn convert(&self, error: ParserError) -> SqlError {
-        let text = match error {
-            ParserError::RecursionLimitExceeded => {
-                return self
-                    .error_here("the statement is nested too deeply")
-                    .hint("give parts of it names with views or WITH");
-            }
-            ParserError::TokenizerError(text) | ParserError::ParserError(text) => text,
-        };
-        let (message, place) = split_place(&text);
-        let message = lower_first(message).replacen("expected: ", "expected ", 1);
-        let message = message
-            .replace("found: EOF", "found the end of the statement")
-            .replace("found: ", "found ");
-        let position = match place {
-            Some((line, column)) => self.token_at(line, column),
-            None => self.end(),
-        };
-        SqlError::new(message).at(position)
-    }
-
-    /// The place with the length of the token that starts there.
-    fn token_at(&self, line: u64, column: u64) -> Position {
-        let token = self
-            .tokens
-            .iter()
-            .find(|token| token.span.start.line == line && token.span.start.column == column);
-        token
-            .and_then(|token| span_position(token.span))
-            .unwrap_or(Position {
-                line,
-                column,
-                length: 1,
-            })
-    }
-}
-
-/// `message at Line: 1, Column: 2` → the message and the place.
-fn split_place(text: &str) -> (&str, Option<(u64, u64)>) {
-    let Some((message, place)) = text.rsplit_once(" at Line: ") else {
-        return (text, None);
-    };
-    let numbers = place.split_once(", Column: ").and_then(|(line, column)| {
-        let line = line.trim().parse().ok()?;
-        let column = column.trim().parse().ok()?;
-        Some((line, column))
-    });
-    match numbers {
-        Some((line, _)) if line == 0 => (message, None),
-        Some(place) => (message, Some(place)),
-        None => (text, None),
     }
 }
 

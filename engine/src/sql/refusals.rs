@@ -88,7 +88,7 @@ impl Visitor for Refusals {
 /// The first clause of `clauses` that is there, as an error.
 fn refuse_first(clauses: &[(bool, &str, &str)]) -> Result<(), SqlError> {
     match clauses.iter().find(|(is_there, ..)| *is_there) {
-        Some((_, name, hint)) if hint.is_empty() => Err(SqlError::new(format!("{name} is not supported"))),
+        Some((_, name, "")) => Err(SqlError::new(format!("{name} is not supported"))),
         Some((_, name, hint)) => Err(SqlError::new(format!("{name} is not supported")).hint(*hint)),
         None => Ok(()),
     }

@@ -453,7 +453,7 @@ mod tests {
         );
         check(
             "(SELECT a FROM bid) AS b (x) WINDOW SLIDING(ts, 5m, 1m)",
-            "Hop { size_us: 300000000, slide_us: 60000000 } + 0 of (SELECT a FROM bid) AS b (x) by Some(\"ts\") at 43",
+            "Hop { size_us: 300000000, slide_us: 60000000 } + 0 of (SELECT a FROM bid) AS b (x) by Some(\"ts\") at 51",
         );
     }
 

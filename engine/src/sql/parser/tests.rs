@@ -1,7 +1,7 @@
 //! One `check()`: SQL text in, statements (or the error) out as text.
 
 use super::*;
-use crate::sql::statement::{ColumnKind, CreateTable, Emit};
+use crate::sql::statement::{ColumnKind, Emit, Name};
 
 /// The statements of `sql`, one line each part, or the error.
 fn check(sql: &str, expected: &str) {
@@ -132,6 +132,10 @@ fn a_table_has_physical_computed_and_metadata_columns() {
   path = a'b.ndjson",
     );
     check(
+        "CREATE TABLE t (a INT, p AS PROCTIME())",
+        "table t\n  a Int32\n  p = PROCTIME()",
+    );
+    check(
         "create temporary table if not exists t (id INT PRIMARY KEY NOT ENFORCED, timestamp TIMESTAMP(3), watermark STRING)",
         "table t\n  id Int32\n  timestamp Timestamp(ms)\n  watermark Utf8\n  key [\"id\"]",
     );
@@ -186,6 +190,46 @@ fn a_wrong_table_says_where_and_what() {
     check(
         "CREATE TABLE t",
         "error: neither columns nor a query define the table (line 1, column 15); write CREATE TABLE name (column TYPE, …) WITH (…) or CREATE TABLE name AS SELECT …",
+    );
+}
+
+#[test]
+fn a_table_like_another_takes_over_what_it_does_not_say() {
+    let base = "CREATE TABLE base (a INT, b STRING, c AS a + 1, ts TIMESTAMP(3), WATERMARK FOR ts AS ts, PRIMARY KEY (a) NOT ENFORCED) WITH ('connector' = 'datagen', 'seed' = '1');\n";
+    let check_like = |statement: &str, expected: &str| {
+        let text = match parse(&format!("{base}{statement}")) {
+            Ok(statements) => describe(&statements[1]),
+            Err(error) => format!("error: {error}"),
+        };
+        assert_eq!(text, expected, "{statement}");
+    };
+    check_like(
+        "CREATE TABLE t LIKE base",
+        "table t\n  a Int32\n  b Utf8\n  c = a + 1\n  ts Timestamp(ms)\n  watermark ts = ts\n  key [\"a\"]\n  connector = datagen\n  seed = 1",
+    );
+    check_like(
+        "CREATE TABLE t (c AS a + 2, d AS b, WATERMARK FOR ts AS ts - 1s) WITH ('seed' = '2') LIKE base (OVERWRITING GENERATED OVERWRITING WATERMARKS EXCLUDING CONSTRAINTS)",
+        "table t\n  a Int32\n  b Utf8\n  c = a + 2\n  ts Timestamp(ms)\n  d = b\n  watermark ts = ts - INTERVAL '1' SECOND\n  connector = datagen\n  seed = 2",
+    );
+    check_like(
+        "CREATE TABLE t WITH ('connector' = 'print') LIKE base (EXCLUDING ALL)",
+        "table t\n  a Int32\n  b Utf8\n  ts Timestamp(ms)\n  connector = print",
+    );
+    check_like(
+        "CREATE TABLE t (a STRING) LIKE base",
+        "error: the table `t` has two columns `a` (line 2, column 17)",
+    );
+    check_like(
+        "CREATE TABLE t (WATERMARK FOR ts AS ts) LIKE base",
+        "error: both tables declare a watermark (line 2, column 31); write LIKE base (OVERWRITING WATERMARKS) or EXCLUDING WATERMARKS",
+    );
+    check_like(
+        "CREATE TABLE t LIKE bas",
+        "error: no earlier table is called `bas` (line 2, column 21); did you mean `base`?",
+    );
+    check_like(
+        "CREATE TABLE t LIKE base (INCLUDING EVERYTHING)",
+        "error: expected ALL, CONSTRAINTS, GENERATED, METADATA, OPTIONS, PARTITIONS, DISTRIBUTION or WATERMARKS, found `EVERYTHING` (line 2, column 37)",
     );
 }
 
@@ -552,4 +596,208 @@ fn syntax_errors_point_at_the_token() {
         "SELECT 1 SELECT 2",
         "error: unexpected `SELECT` (line 1, column 10); the statement is complete before it; statements are separated by semicolons",
     );
+}
+
+/// Words that open, close and mix every clause, for the fuzzer.
+const FUZZ_WORDS: &[&str] = &[
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "GROUP",
+    "BY",
+    "HAVING",
+    "CREATE",
+    "TABLE",
+    "VIEW",
+    "STREAM",
+    "TEMPORARY",
+    "INSERT",
+    "INTO",
+    "SET",
+    "EXPLAIN",
+    "PLAN",
+    "FOR",
+    "EXECUTE",
+    "STATEMENT",
+    "BEGIN",
+    "END",
+    "EMIT",
+    "CHANGES",
+    "EVERY",
+    "ROW",
+    "ROWS",
+    "FINAL",
+    "WINDOW",
+    "TUMBLING",
+    "SLIDING",
+    "BUFFER",
+    "OVER",
+    "PARTITION",
+    "ORDER",
+    "WATERMARK",
+    "AS",
+    "METADATA",
+    "VIRTUAL",
+    "PRIMARY",
+    "KEY",
+    "NOT",
+    "ENFORCED",
+    "NULL",
+    "WITH",
+    "LIKE",
+    "INTERVAL",
+    "SECOND",
+    "MINUTE",
+    "TO",
+    "DAY",
+    "CAST",
+    "ARRAY",
+    "MAP",
+    "TIMESTAMP",
+    "LOCAL",
+    "TIME",
+    "ZONE",
+    "INT",
+    "STRING",
+    "DECIMAL",
+    "TUMBLE",
+    "HOP",
+    "CUMULATE",
+    "DESCRIPTOR",
+    "TUMBLE_START",
+    "DATA",
+    "SIZE",
+    "UNION",
+    "ALL",
+    "JOIN",
+    "ON",
+    "BETWEEN",
+    "AND",
+    "PRECEDING",
+    "CURRENT",
+    "a",
+    "b",
+    "t",
+    "`q`",
+    "\"r\"",
+    "'1'",
+    "'1:30'",
+    "'-x'",
+    "''",
+    "0",
+    "1",
+    "100",
+    "1.5",
+    "5m",
+    "100ms",
+    "9e9s",
+    "(",
+    ")",
+    "(",
+    ")",
+    ",",
+    ",",
+    ";",
+    ".",
+    "*",
+    "<",
+    ">",
+    ">>",
+    "=",
+    "=>",
+    "-",
+    "+",
+    "::",
+    "[",
+    "]",
+    "'unclosed",
+    "/* c */",
+    "/*+ h */",
+    "-- c\n",
+    "é",
+    "\u{0}",
+    "😀",
+    "\n",
+    "?",
+    "LATERAL",
+    "UNNEST",
+    "VALUES",
+    "CASE",
+    "WHEN",
+    "EXISTS",
+    "IN",
+    "CONSTRAINT",
+    "COMMENT",
+    "IF",
+    "MATCH_RECOGNIZE",
+    "LIMIT",
+    "INCLUDING",
+    "OPTIONS",
+];
+
+#[test]
+fn no_text_makes_the_parser_panic() {
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+    let seeds = [
+        "CREATE TABLE t ( a INT NOT NULL , ts TIMESTAMP ( 3 ) METADATA FROM 'x' VIRTUAL , c AS CAST ( a AS ROW < x ARRAY < INT >> ) , WATERMARK FOR ts AS ts - INTERVAL '1:30' MINUTE TO SECOND , PRIMARY KEY ( a ) NOT ENFORCED ) WITH ( 'a' = 'b' )",
+        "SELECT a , TUMBLE_START ( ts , 5m ) FROM t AS x GROUP BY a , TUMBLE ( ts , 5m ) HAVING COUNT ( * ) > 1 EMIT CHANGES EVERY ROW",
+        "SELECT SUM ( a ) OVER ( ROWS WINDOW BUFFER 5 ROWS PARTITION BY b ORDER BY ts ) FROM TABLE ( HOP ( DATA => TABLE t , TIMECOL => DESCRIPTOR ( ts ) , SLIDE => 1s , SIZE => 5s ) ) WINDOW SLIDING ( ts , 5m , 1m )",
+        "EXECUTE STATEMENT SET BEGIN INSERT INTO a ( x , y ) SELECT 1 ; INSERT INTO b ( SELECT 1 ) ; END ; SET 'a' = 'b' ; EXPLAIN PLAN FOR SELECT 1",
+    ];
+    let mut random = SmallRng::seed_from_u64(7);
+    let mut accepted = 0;
+    for round in 0..4_000 {
+        let mut words: Vec<&str> = match round % 5 {
+            0 => (0..random.random_range(0..40))
+                .map(|_| FUZZ_WORDS[random.random_range(0..FUZZ_WORDS.len())])
+                .collect(),
+            kind => seeds[kind - 1].split(' ').collect(),
+        };
+        for _ in 0..random.random_range(0..4) {
+            let index = random.random_range(0..=words.len());
+            let word = FUZZ_WORDS[random.random_range(0..FUZZ_WORDS.len())];
+            match random.random_range(0..3) {
+                0 => words.insert(index, word),
+                1 if index < words.len() => drop(words.remove(index)),
+                _ if index < words.len() => words[index] = word,
+                _ => words.push(word),
+            }
+        }
+        let sql = words.join(if random.random_bool(0.9) { " " } else { "" });
+        match parse(&sql) {
+            Ok(_) => accepted += 1,
+            Err(error) => assert!(!error.render("job.sql", &sql).is_empty()),
+        }
+    }
+    assert!(
+        accepted > 300,
+        "the fuzzer must reach valid statements too, and reached {accepted}"
+    );
+}
+
+#[test]
+fn deep_nesting_is_an_error_and_not_a_crash() {
+    for (open, close) in [
+        ("(", ")"),
+        ("CAST(", " AS INT)"),
+        ("NOT ", ""),
+        ("- ", ""),
+        ("CASE WHEN ", " THEN 1 END"),
+    ] {
+        let sql = format!("SELECT {}1{}", open.repeat(2_000), close.repeat(2_000));
+        assert!(parse(&sql).is_err(), "{open}");
+    }
+    let query = format!(
+        "SELECT * FROM {}t{}",
+        "(SELECT * FROM ".repeat(500),
+        ")".repeat(500)
+    );
+    assert!(parse(&query).is_err());
+    let nested = format!(
+        "CREATE TABLE t (a {}INT{})",
+        "ARRAY<".repeat(500),
+        ">".repeat(500)
+    );
+    assert!(parse(&nested).is_err());
 }
