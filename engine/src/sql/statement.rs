@@ -112,6 +112,18 @@ pub enum ColumnKind {
     },
 }
 
+impl ColumnKind {
+    /// Whether it is `name AS PROCTIME()`: such a column may stand in a table, as many of Flink's
+    /// tables have one, but no query can read it.
+    pub fn is_processing_time(&self) -> bool {
+        let ColumnKind::Computed(expression) = self else {
+            return false;
+        };
+        matches!(expression.as_ref(), Expr::Function(function)
+            if function.name.to_string().eq_ignore_ascii_case("PROCTIME"))
+    }
+}
+
 /// `WATERMARK FOR column AS expression`.
 #[derive(Clone, Debug)]
 pub struct WatermarkDefinition {
