@@ -4,4 +4,8 @@
 //! nothing of SQL semantics: it is handed a stream plan and runs it.
 #![forbid(unsafe_code)]
 
+pub mod clock;
 pub mod connectors;
+pub mod cores;
+pub mod histograms;
+pub mod probe;
