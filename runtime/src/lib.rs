@@ -7,5 +7,9 @@
 pub mod clock;
 pub mod connectors;
 pub mod cores;
+pub mod events;
+pub mod executor;
 pub mod histograms;
+pub mod job;
 pub mod probe;
+pub mod resources;
