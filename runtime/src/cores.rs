@@ -144,7 +144,7 @@ fn checked(list: &str, allowed: &[usize]) -> Result<Vec<usize>, CoresError> {
         ("cores", "are")
     };
     Err(CoresError(format!(
-        "--cores {list}: {noun} {} {verb} not available; this process may run on {} core(s): {} \
+        "--cores {list}: {noun} {} {verb} not allowed; this process may run on {} core(s): {} \
          (affinity mask, cpuset or taskset)",
         format(&refused),
         allowed.len(),
@@ -223,7 +223,7 @@ mod tests {
         let error = place(Some("0-3"), None, &[0, 1])
             .expect_err("refused")
             .to_string();
-        assert!(error.contains("cores 2-3 are not available"), "{error}");
+        assert!(error.contains("cores 2-3 are not allowed"), "{error}");
         assert!(error.contains("may run on 2 core(s): 0-1"), "{error}");
     }
 

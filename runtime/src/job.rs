@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use engine::error::{Position, SqlError};
-use engine::plan::StreamPlan;
+use engine::plan::{NodeKind, PlanNode, StreamPlan};
 use engine::sql::statement::SetOption;
 
 /// The name under which text given by `--execute` appears in messages.
@@ -29,6 +29,19 @@ pub struct Job {
     pub plan: Arc<StreamPlan>,
     /// The text that each EXPLAIN statement answers, in order.
     pub explanations: Vec<String>,
+}
+
+impl Job {
+    /// How many queries it runs.
+    pub fn queries(&self) -> usize {
+        let is_sink = |node: &&PlanNode| matches!(node.kind, NodeKind::Sink(_));
+        self.plan.nodes.iter().filter(is_sink).count()
+    }
+
+    /// What EXPLAIN tells: of the statements that asked, and of the queries that would run.
+    pub fn explain(&self) -> String {
+        self.explanations.join("\n")
+    }
 }
 
 impl JobText {

@@ -32,8 +32,7 @@ impl Handle {
 }
 
 /// Starts the executor of a shard.
-pub(super) fn spawn(task: ShardTask) -> Result<Handle, String> {
-    let mut end = EndGuard::new(task.shard, task.events.clone());
+pub(super) fn spawn(task: ShardTask, mut end: EndGuard) -> Result<Handle, String> {
     LocalExecutorBuilder::new(Placement::Fixed(task.core))
         .name(&format!("shard-{}", task.shard))
         .io_memory(IO_MEMORY_BYTES)

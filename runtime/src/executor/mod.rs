@@ -113,11 +113,16 @@ impl ExecutorKind {
     /// Starts a shard's thread. That it is up is told by [`Event::Ready`], not by this answer.
     ///
     /// # Errors
-    /// The thread cannot be started; no event follows.
+    /// The thread cannot be started, for this reason; [`Event::Ended`] is told all the same.
     pub fn spawn(self, task: ShardTask) -> Result<ShardHandle, String> {
+        let end = EndGuard {
+            shard: task.shard,
+            events: task.events.clone(),
+            told: false,
+        };
         match self {
-            ExecutorKind::IoUring => glommio::spawn(task).map(ShardHandle::IoUring),
-            ExecutorKind::Thread => thread::spawn(task).map(ShardHandle::Thread),
+            ExecutorKind::IoUring => glommio::spawn(task, end).map(ShardHandle::IoUring),
+            ExecutorKind::Thread => thread::spawn(task, end).map(ShardHandle::Thread),
         }
     }
 }
@@ -164,14 +169,6 @@ struct EndGuard {
 }
 
 impl EndGuard {
-    fn new(shard: usize, events: Sender<Event>) -> EndGuard {
-        EndGuard {
-            shard,
-            events,
-            told: false,
-        }
-    }
-
     fn tell(&mut self, outcome: Result<(), Failure>) {
         assert!(!self.told, "invariant: a shard ends once");
         self.told = true;

@@ -23,11 +23,10 @@ impl Wake for Unpark {
 }
 
 /// Starts the thread of a shard.
-pub(super) fn spawn(task: ShardTask) -> Result<JoinHandle<()>, String> {
+pub(super) fn spawn(task: ShardTask, mut end: EndGuard) -> Result<JoinHandle<()>, String> {
     thread::Builder::new()
         .name(format!("shard-{}", task.shard))
         .spawn(move || {
-            let mut end = EndGuard::new(task.shard, task.events.clone());
             let waker = task.waker.clone();
             let outcome = run(task);
             waker.set(None);

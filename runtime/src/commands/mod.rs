@@ -4,7 +4,6 @@
 //! 2 the command line, the SQL text or a connector option is wrong; 130 and 143 a graceful stop
 //! by SIGINT and SIGTERM.
 
-use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,6 +12,7 @@ use engine::sql::statement::SetOption;
 use tracing_subscriber::EnvFilter;
 
 use crate::job::{self, Job, JobText};
+use crate::terminal::{self, tell};
 
 mod explain;
 mod hist;
@@ -48,7 +48,11 @@ enum Command {
 #[derive(Debug, Args)]
 struct JobArguments {
     /// The job file; - reads it from standard input
-    #[arg(value_name = "FILE", required_unless_present = "execute", conflicts_with = "execute")]
+    #[arg(
+        value_name = "FILE",
+        required_unless_present = "execute",
+        conflicts_with = "execute"
+    )]
     file: Option<PathBuf>,
     /// The SQL text itself, instead of a file
     #[arg(short, long, value_name = "SQL")]
@@ -102,23 +106,16 @@ fn start_tracing() {
         .try_init();
 }
 
-/// A line on standard error; a closed one is no reason to stop.
-fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
-}
-
 /// Tells an error and gives its exit code.
 fn fail(code: u8, message: &str) -> ExitCode {
     tell(&format!("error: {message}"));
     ExitCode::from(code)
 }
 
-/// Text on standard output; a reader that has gone away ends the program quietly.
+/// Text on standard output, and the exit code.
 fn print(text: &str) -> ExitCode {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match terminal::print(text) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => fail(EXIT_FAILED, &format!("cannot write to standard output: {error}")),
     }
 }

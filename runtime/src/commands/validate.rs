@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{EXIT_USAGE, JobArguments, print, tell};
+use super::{EXIT_USAGE, JobArguments, print};
 use crate::connectors::ConnectorContext;
+use crate::terminal::tell;
 
 #[derive(Debug, Args)]
 pub(super) struct ValidateArguments {
@@ -23,5 +24,10 @@ pub(super) fn run(arguments: &ValidateArguments) -> ExitCode {
         tell(&text.render(&error));
         return ExitCode::from(EXIT_USAGE);
     }
-    print(&format!("{}: valid, {} {}\n", text.name, job.queries(), if job.queries() == 1 { "query" } else { "queries" }))
+    print(&format!(
+        "{}: valid, {} {}\n",
+        text.name,
+        job.queries(),
+        if job.queries() == 1 { "query" } else { "queries" }
+    ))
 }

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{EXIT_FAILED, EXIT_USAGE, fail, print, tell};
+use super::{EXIT_FAILED, EXIT_USAGE, fail, print};
 use crate::histograms::{HistogramSet, plot, read, table};
+use crate::terminal::tell;
 
 #[derive(Debug, Args)]
 pub(super) struct HistArguments {
@@ -32,7 +33,10 @@ pub(super) fn run(arguments: &HistArguments) -> ExitCode {
         let tags = set.keys().cloned().collect::<Vec<_>>().join(", ");
         set.retain(|tag, _| tag.contains(text));
         if set.is_empty() {
-            return fail(EXIT_USAGE, &format!("no tag contains '{text}'; there are: {tags}"));
+            return fail(
+                EXIT_USAGE,
+                &format!("no tag contains '{text}'; there are: {tags}"),
+            );
         }
     }
     if let Some(path) = &arguments.svg {
@@ -46,7 +50,10 @@ pub(super) fn run(arguments: &HistArguments) -> ExitCode {
 }
 
 fn file_names(files: &[PathBuf]) -> String {
-    let first = files.first().and_then(|file| file.file_name()).unwrap_or_default();
+    let first = files
+        .first()
+        .and_then(|file| file.file_name())
+        .unwrap_or_default();
     let first = first.to_string_lossy();
     match files.len() {
         1 => first.into_owned(),
