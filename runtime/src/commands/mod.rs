@@ -26,7 +26,7 @@ pub const EXIT_USAGE: u8 = 2;
 
 /// Continuous SQL over event streams in one pinned process.
 #[derive(Debug, Parser)]
-#[command(name = "velocore", version, about, arg_required_else_help = true)]
+#[command(name = "velocore", version, arg_required_else_help = true)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
