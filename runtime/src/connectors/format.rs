@@ -119,8 +119,43 @@ impl RowFormat {
     }
 
     /// An encoder.
-    pub fn encoder(&self, _schema: &SchemaRef, _has_ops: bool) -> Result<Box<dyn Encode>, ConnectorError> {
-        Ok(Box::new(super::print::PrintEncoder::new(None)))
+    pub fn encoder(&self, schema: &SchemaRef, has_ops: bool) -> Result<Box<dyn Encode>, ConnectorError> {
+        Ok(Box::new(JsonLines {
+            schema: schema.clone(),
+            has_ops,
+        }))
+    }
+}
+
+struct JsonLines {
+    schema: SchemaRef,
+    has_ops: bool,
+}
+
+impl Encode for JsonLines {
+    fn header(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn encode(&mut self, batch: &Batch, out: &mut Vec<u8>) -> Result<(), ConnectorError> {
+        use arrow::datatypes::{DataType, Field, Schema};
+        use std::sync::Arc;
+        let mut fields: Vec<_> = self.schema.fields().iter().cloned().collect();
+        let mut columns = batch.rows().columns().to_vec();
+        if self.has_ops {
+            let ops = (0..batch.len()).map(|row| batch.op(row).short_name());
+            columns.insert(0, Arc::new(arrow::array::StringArray::from_iter_values(ops)));
+            fields.insert(0, Arc::new(Field::new("op", DataType::Utf8, false)));
+        }
+        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+            .map_err(|error| ConnectorError::new(error.to_string()))?;
+        let mut writer = arrow_json::WriterBuilder::new()
+            .with_explicit_nulls(true)
+            .build::<_, arrow_json::writer::LineDelimited>(out);
+        writer
+            .write(&rows)
+            .and_then(|()| writer.finish())
+            .map_err(|error| ConnectorError::new(error.to_string()))
     }
 }
 

@@ -289,3 +289,128 @@ impl Sink for FilesystemSink {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use arrow::array::{Array, Int8Array, Int64Array, RecordBatch};
+    use arrow::datatypes::{DataType, Field, Schema};
+    use engine::batch::Op;
+
+    use super::*;
+    use crate::connectors::testing::{TemporaryDirectory, table};
+
+    fn prepare(
+        path: &Path,
+        options: &[(&str, &str)],
+        input: &Changelog,
+    ) -> Result<FilesystemSinkTable, SqlError> {
+        let mut all = vec![("connector", "filesystem"), ("path", path.to_str().unwrap())];
+        all.extend(options);
+        let table = table("t", &[("id", DataType::Int64)], &all);
+        FilesystemSinkTable::prepare(&TableOptions::new(&table), input)
+    }
+
+    fn schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, true)]))
+    }
+
+    fn batch(ids: std::ops::Range<i64>) -> Batch {
+        let ids = Int64Array::from_iter_values(ids);
+        Batch::append(RecordBatch::try_new(schema(), vec![Arc::new(ids)]).unwrap(), 0)
+    }
+
+    fn visible(directory: &Path) -> Vec<String> {
+        let names = std::fs::read_dir(directory).unwrap();
+        let mut names: Vec<String> = names
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.starts_with('.'))
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_part_is_hidden_until_it_is_closed_and_leftovers_are_not_touched() {
+        let directory = TemporaryDirectory::new();
+        directory.file("part-1-4.json", "old\n");
+        directory.file(".part-0-6.json.inprogress", "crashed");
+        let table = prepare(directory.path(), &[("format", "json")], &Changelog::Append).unwrap();
+        let mut sink = table.sink(0, schema(), false);
+        assert!(sink.ready());
+        sink.write(&batch(0..2)).unwrap();
+        sink.flush().unwrap();
+        assert_eq!(visible(directory.path()), ["part-1-4.json"]);
+        assert!(sink.close().unwrap());
+        assert_eq!(visible(directory.path()), ["part-0-7.json", "part-1-4.json"]);
+        let text = std::fs::read_to_string(directory.path().join("part-0-7.json")).unwrap();
+        assert_eq!(text, "{\"id\":0}\n{\"id\":1}\n");
+        assert!(directory.path().join(".part-0-6.json.inprogress").exists());
+    }
+
+    #[test]
+    fn a_sink_without_rows_leaves_no_part() {
+        let directory = TemporaryDirectory::new();
+        let table = prepare(directory.path(), &[("format", "json")], &Changelog::Append).unwrap();
+        assert!(table.sink(0, schema(), false).close().unwrap());
+        assert_eq!(visible(directory.path()).len(), 0);
+    }
+
+    #[test]
+    fn a_part_is_rolled_when_it_is_big_enough_and_compressed_parts_can_be_read() {
+        let directory = TemporaryDirectory::new();
+        let options = [
+            ("format", "json"),
+            ("compression", "gzip"),
+            ("sink.rolling-policy.file-size", "15 b"),
+        ];
+        let table = prepare(directory.path(), &options, &Changelog::Append).unwrap();
+        assert_eq!(table.policy.interval, Duration::from_secs(1800));
+        let mut sink = table.sink(3, schema(), false);
+        for id in 0..3 {
+            sink.write(&batch(id..id + 1)).unwrap();
+        }
+        assert!(sink.close().unwrap());
+        assert_eq!(
+            visible(directory.path()),
+            ["part-3-0.json.gz", "part-3-1.json.gz"]
+        );
+        let file = std::fs::File::open(directory.path().join("part-3-0.json.gz")).unwrap();
+        let text = std::io::read_to_string(flate2::read::GzDecoder::new(file)).unwrap();
+        assert_eq!(text, "{\"id\":0}\n{\"id\":1}\n");
+    }
+
+    #[test]
+    fn parquet_parts_can_be_read_and_refuse_changing_rows_when_the_job_is_prepared() {
+        let directory = TemporaryDirectory::new();
+        let options = [("format", "parquet")];
+        let error = prepare(directory.path(), &options, &Changelog::Retract).unwrap_err();
+        assert!(
+            error.message.contains("Parquet files can only be appended to"),
+            "{error}"
+        );
+        let table = prepare(directory.path(), &options, &Changelog::Append).unwrap();
+        let mut sink = table.sink(0, schema(), false);
+        sink.write(&batch(0..1000)).unwrap();
+        assert!(sink.close().unwrap());
+        let part = directory.path().join("part-0-0.parquet");
+        let file = super::super::parquet::ParquetFile::load(&part).unwrap();
+        let rows = file.read(vec![0], 0, &schema()).unwrap().read().unwrap().unwrap();
+        assert_eq!(rows.num_rows(), 1000);
+        assert_eq!(rows.column(0).null_count(), 0);
+    }
+
+    #[test]
+    fn lines_of_a_changelog_carry_the_op() {
+        let directory = TemporaryDirectory::new();
+        let table = prepare(directory.path(), &[("format", "json")], &Changelog::Retract).unwrap();
+        let mut sink = table.sink(0, schema(), true);
+        let (rows, _, _) = batch(5..6).into_parts();
+        let ops = Int8Array::from(vec![Op::Delete.code()]);
+        sink.write(&Batch::changes(rows, ops, 0)).unwrap();
+        assert!(sink.close().unwrap());
+        let text = std::fs::read_to_string(directory.path().join("part-0-0.json")).unwrap();
+        assert!(text.contains("-D"), "{text}");
+    }
+}
