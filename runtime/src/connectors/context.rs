@@ -4,17 +4,24 @@
 //! that reads standard input and the one that writes standard output.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::fs::File;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use engine::batch::Batch;
-use engine::changelog::Changelog;
 use engine::error::SqlError;
 use engine::plan::{NodeKind, PlanNode, SinkSpec, SourceSpec, StreamPlan};
 use shards::connector::ConnectorError;
 
+use super::filesystem::FilesystemTable;
+use super::filesystem::sink::FilesystemSinkTable;
+use super::format::{FormatKind, RowFormat};
+use super::ingest::IngestLayout;
 use super::memory::Collected;
 use super::options::{TableOptions, nearest};
+use super::print::PrintEncoder;
+use super::stdin::StandardInput;
+use super::stdout::StandardOutput;
 
 /// Wakes a shard that may be asleep.
 pub trait Wake: Send + Sync {
@@ -48,12 +55,18 @@ pub struct ConnectorConfig {
 /// What is known of a source before shards start.
 #[derive(Debug)]
 pub(super) enum PreparedSource {
+    Filesystem(Arc<FilesystemTable>),
+    StandardInput(StandardInput),
     Memory(Vec<RecordBatch>),
 }
 
 /// What is known of a sink before shards start.
 #[derive(Debug)]
 pub(super) enum PreparedSink {
+    Filesystem(FilesystemSinkTable),
+    Print(PrintEncoder),
+    Lines(RowFormat),
+    Table,
     Blackhole,
     Memory(Collected),
 }
@@ -63,7 +76,7 @@ pub struct ConnectorContext {
     shards: usize,
     sources: BTreeMap<String, PreparedSource>,
     sinks: BTreeMap<String, PreparedSink>,
-    wakers: OnceLock<Vec<Arc<dyn Wake>>>,
+    stdout: Option<Arc<StandardOutput>>,
 }
 
 impl ConnectorContext {
@@ -92,12 +105,12 @@ impl ConnectorContext {
             shards,
             sources: BTreeMap::new(),
             sinks: BTreeMap::new(),
-            wakers: OnceLock::new(),
+            stdout: None,
         };
         for node in &plan.nodes {
             match &node.kind {
                 NodeKind::Source(source) => context.prepare_source(source, &config)?,
-                NodeKind::Sink(sink) => context.prepare_sink(sink, input_of(plan, node))?,
+                NodeKind::Sink(sink) => context.prepare_sink(sink, input_of(plan, node), &config)?,
                 _ => {}
             }
         }
@@ -105,15 +118,37 @@ impl ConnectorContext {
     }
 
     /// Tells how to wake each shard, and starts the threads of standard input and output. Called
-    /// once, from a thread that is not pinned (the threads inherit its cores).
-    pub fn set_wakers(&self, wakers: Vec<Arc<dyn Wake>>) {
+    /// once, before shards run, from a thread that is not pinned (the threads inherit its cores).
+    ///
+    /// # Errors
+    /// When standard input or output is not open.
+    pub fn set_wakers(&self, wakers: Vec<Arc<dyn Wake>>) -> Result<(), ConnectorError> {
         assert_eq!(wakers.len(), self.shards, "invariant: one waker a shard");
-        assert!(self.wakers.set(wakers).is_ok(), "invariant: wakers are set once");
+        if let Some(stdout) = &self.stdout {
+            let descriptor = rustix::stdio::stdout().try_clone_to_owned();
+            let descriptor = descriptor
+                .map_err(|error| ConnectorError::new(format!("cannot write to standard output: {error}")))?;
+            stdout.start(File::from(descriptor), wakers.clone());
+        }
+        for source in self.sources.values() {
+            if let PreparedSource::StandardInput(input) = source {
+                let descriptor = rustix::stdio::stdin().try_clone_to_owned();
+                let descriptor = descriptor
+                    .map_err(|error| ConnectorError::new(format!("cannot read standard input: {error}")))?;
+                // A bigger pipe means fewer switches between producer and reader; only a wish.
+                let _ = rustix::pipe::fcntl_setpipe_size(&descriptor, 1 << 20);
+                let boundary = input.format.boundary();
+                input
+                    .queues
+                    .start(File::from(descriptor), "standard input", boundary, wakers.clone());
+            }
+        }
+        Ok(())
     }
 
     /// Whether the reader of standard output has gone: the job ends quietly.
     pub fn stdout_closed(&self) -> bool {
-        false
+        self.stdout.as_ref().is_some_and(|stdout| stdout.is_closed())
     }
 
     /// What the memory sink `table` collected so far, over all shards.
@@ -145,37 +180,103 @@ impl ConnectorContext {
             .ok_or_else(|| ConnectorError::new(format!("sink table '{table}' was not prepared")))
     }
 
+    /// The queue to standard output; there is one if a sink writes there.
+    pub(super) fn stdout(&self) -> Arc<StandardOutput> {
+        let stdout = self.stdout.as_ref();
+        Arc::clone(stdout.expect("invariant: standard output is prepared with the sinks that write there"))
+    }
+
     fn prepare_source(&mut self, source: &SourceSpec, config: &ConnectorConfig) -> Result<(), SqlError> {
         let options = TableOptions::new(&source.table);
+        let name = &source.table.name;
         let prepared = match source.table.connector() {
-            "memory" => PreparedSource::Memory(
-                config
-                    .memory_tables
-                    .get(&source.table.name)
-                    .cloned()
-                    .unwrap_or_default(),
-            ),
+            "filesystem" => {
+                let layout = IngestLayout::new(source);
+                PreparedSource::Filesystem(Arc::new(FilesystemTable::prepare(&options, &layout)?))
+            }
+            "stdin" => {
+                let is_read = |source: &PreparedSource| matches!(source, PreparedSource::StandardInput(_));
+                if self.sources.values().any(is_read) {
+                    return Err(options
+                        .table_error("standard input is read by two sources, but can be read only once")
+                        .hint("read it through one table, and use the same columns in every statement"));
+                }
+                PreparedSource::StandardInput(StandardInput::prepare(&options, self.shards)?)
+            }
+            "memory" => PreparedSource::Memory(config.memory_tables.get(name).cloned().unwrap_or_default()),
             other => return Err(unknown_connector(&options, other, SOURCES)),
         };
         options.finish()?;
-        self.sources.insert(source.table.name.clone(), prepared);
+        self.sources.insert(name.clone(), prepared);
         Ok(())
     }
 
-    fn prepare_sink(&mut self, sink: &SinkSpec, input: &PlanNode) -> Result<(), SqlError> {
-        let _: &Changelog = &input.changelog;
-        let Some(table) = &sink.table else {
-            return Ok(());
+    fn prepare_sink(
+        &mut self,
+        sink: &SinkSpec,
+        input: &PlanNode,
+        config: &ConnectorConfig,
+    ) -> Result<(), SqlError> {
+        let name = sink_name(sink).to_string();
+        let prepared = match &sink.table {
+            None => match standard_output(config.output) {
+                OutputFormat::Csv => PreparedSink::Lines(RowFormat::default_csv()),
+                OutputFormat::Table => PreparedSink::Table,
+                _ => PreparedSink::Lines(RowFormat::default_json()),
+            },
+            Some(table) => {
+                let options = TableOptions::new(table);
+                let prepared = match table.connector() {
+                    "filesystem" => {
+                        PreparedSink::Filesystem(FilesystemSinkTable::prepare(&options, &input.changelog)?)
+                    }
+                    "stdout" => prepare_stdout(&options, config.output)?,
+                    "print" => PreparedSink::Print(PrintEncoder::new(options.text("sink.print-identifier"))),
+                    "blackhole" => PreparedSink::Blackhole,
+                    "memory" => PreparedSink::Memory(Collected::default()),
+                    other => return Err(unknown_connector(&options, other, SINKS)),
+                };
+                options.finish()?;
+                prepared
+            }
         };
-        let options = TableOptions::new(table);
-        let prepared = match table.connector() {
-            "blackhole" => PreparedSink::Blackhole,
-            "memory" => PreparedSink::Memory(Collected::default()),
-            other => return Err(unknown_connector(&options, other, SINKS)),
-        };
-        options.finish()?;
-        self.sinks.entry(table.name.clone()).or_insert(prepared);
+        if matches!(
+            prepared,
+            PreparedSink::Lines(_) | PreparedSink::Table | PreparedSink::Print(_)
+        ) {
+            self.stdout
+                .get_or_insert_with(|| Arc::new(StandardOutput::new(self.shards)));
+        }
+        self.sinks.entry(name).or_insert(prepared);
         Ok(())
+    }
+}
+
+/// What `Automatic` means here: a table for a person, NDJSON for a program.
+fn standard_output(wanted: OutputFormat) -> OutputFormat {
+    match wanted {
+        OutputFormat::Automatic if rustix::termios::isatty(rustix::stdio::stdout()) => OutputFormat::Table,
+        OutputFormat::Automatic => OutputFormat::Ndjson,
+        chosen => chosen,
+    }
+}
+
+/// A `stdout` table: its `format` decides, then the command line.
+fn prepare_stdout(options: &TableOptions<'_>, output: OutputFormat) -> Result<PreparedSink, SqlError> {
+    match options.text("format") {
+        Some("table") => return Ok(PreparedSink::Table),
+        Some(_) => {}
+        None => {
+            return Ok(match standard_output(output) {
+                OutputFormat::Csv => PreparedSink::Lines(RowFormat::default_csv()),
+                OutputFormat::Table => PreparedSink::Table,
+                _ => PreparedSink::Lines(RowFormat::default_json()),
+            });
+        }
+    }
+    match FormatKind::parse(options)? {
+        FormatKind::Rows(format) => Ok(PreparedSink::Lines(format)),
+        FormatKind::Parquet => Err(options.invalid("format", "one of 'json', 'csv', 'table'")),
     }
 }
 

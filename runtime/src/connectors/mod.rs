@@ -8,21 +8,32 @@
 //! **Invariant.** What is wrong with an option or a path is said by `prepare`, before any shard
 //! starts; afterwards only the outside world can fail.
 
-use arrow::datatypes::SchemaRef;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
 use engine::changelog::Changelog;
 use engine::plan::{SinkSpec, SourceSpec};
 use shards::connector::{ConnectorError, Sink, Source};
 
 pub mod blackhole;
 pub mod context;
+pub mod decoding;
+pub mod filesystem;
+pub mod format;
+pub mod ingest;
 pub mod memory;
 pub mod options;
+pub mod print;
+pub mod records;
+pub mod stdin;
+pub mod stdout;
 #[cfg(test)]
 pub mod testing;
 
 pub use context::{ConnectorConfig, ConnectorContext, OutputFormat, Wake};
 
 use context::{PreparedSink, PreparedSource};
+use stdout::sink::{LinesSink, TableSink};
 
 /// Shard `shard`'s part of a source of the prepared job; `shards` as given to `prepare`.
 ///
@@ -41,6 +52,10 @@ pub fn make_source(
         "invariant: the job was prepared for this many shards"
     );
     match context.source(&source.table.name)? {
+        PreparedSource::Filesystem(table) => filesystem::make_source(source, table, shard, shards),
+        PreparedSource::StandardInput(input) => {
+            Ok(Box::new(stdin::StandardInputSource::new(source, input, shard)?))
+        }
         PreparedSource::Memory(batches) => Ok(Box::new(memory::MemorySource::new(
             source, batches, shard, shards,
         )?)),
@@ -66,9 +81,33 @@ pub fn make_sink(
         context.shards(),
         "invariant: the job was prepared for this many shards"
     );
-    let _ = (&schema, changelog);
-    match context.sink(sink)? {
-        PreparedSink::Blackhole => Ok(Box::new(blackhole::BlackholeSink)),
-        PreparedSink::Memory(collected) => Ok(Box::new(memory::MemorySink::new(collected.clone()))),
+    let schema = written_schema(sink, schema);
+    let lines = |encoder: Box<dyn format::Encode>| {
+        Box::new(LinesSink::new(context.stdout(), shard, sink.statement, encoder))
+    };
+    Ok(match context.sink(sink)? {
+        PreparedSink::Filesystem(table) => Box::new(table.sink(shard, schema, changelog.has_ops())),
+        PreparedSink::Print(encoder) => lines(Box::new(encoder.clone())),
+        PreparedSink::Lines(format) => lines(format.encoder(&schema, changelog.has_ops())?),
+        PreparedSink::Table => Box::new(TableSink::new(context.stdout(), shard, sink.statement)),
+        PreparedSink::Blackhole => Box::new(blackhole::BlackholeSink),
+        PreparedSink::Memory(collected) => Box::new(memory::MemorySink::new(collected.clone())),
+    })
+}
+
+/// The columns as they are written: the table's names over the query's types.
+fn written_schema(sink: &SinkSpec, input: SchemaRef) -> SchemaRef {
+    let Some(table) = &sink.table else {
+        return input;
+    };
+    let declared = table.sink_schema();
+    if declared.fields().len() != input.fields().len() {
+        return input;
     }
+    let fields = declared
+        .fields()
+        .iter()
+        .zip(input.fields())
+        .map(|(declared, given)| given.as_ref().clone().with_name(declared.name().clone()));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
