@@ -37,8 +37,14 @@ pub trait ConnectorFactory: Send + Sync {
         shards: usize,
     ) -> Result<Box<dyn Sink>, ConnectorError>;
 
-    /// Tells how to wake each shard; called once, before any part is made.
-    fn set_wakers(&self, _wakers: Vec<Arc<dyn Wake>>) {}
+    /// Tells how to wake each shard; called once, before any part is made, from a thread that is
+    /// not pinned.
+    ///
+    /// # Errors
+    /// Standard input or output is not open.
+    fn set_wakers(&self, _wakers: Vec<Arc<dyn Wake>>) -> Result<(), ConnectorError> {
+        Ok(())
+    }
 
     /// Whether the reader of standard output has gone away.
     fn output_closed(&self) -> bool {
@@ -69,8 +75,8 @@ impl ConnectorFactory for ConnectorContext {
         connectors::make_sink(sink, schema, changelog, shard, shards, self)
     }
 
-    fn set_wakers(&self, wakers: Vec<Arc<dyn Wake>>) {
-        ConnectorContext::set_wakers(self, wakers);
+    fn set_wakers(&self, wakers: Vec<Arc<dyn Wake>>) -> Result<(), ConnectorError> {
+        ConnectorContext::set_wakers(self, wakers)
     }
 
     fn output_closed(&self) -> bool {

@@ -125,12 +125,13 @@ pub fn run_job(job: &Job, options: &RunOptions) -> Result<RunReport, RunError> {
         .then(|| SignalListener::start(events.clone()))
         .transpose();
     let listener = listener.map_err(|error| RunError::Start(format!("cannot listen to signals: {error}")))?;
-    connectors.set_wakers(
-        wakers
-            .iter()
-            .map(|waker| waker.clone() as Arc<dyn Wake>)
-            .collect(),
-    );
+    let connector_wakers = wakers
+        .iter()
+        .map(|waker| waker.clone() as Arc<dyn Wake>)
+        .collect();
+    connectors
+        .set_wakers(connector_wakers)
+        .map_err(|error| RunError::Start(error.message))?;
     let tasks = makers.into_iter().zip(wakers).zip(&options.cores).enumerate();
     let tasks = tasks.map(|(shard, ((make, waker), &core))| ShardTask {
         shard,
