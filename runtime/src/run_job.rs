@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use engine::error::SqlError;
-use engine::plan::StreamPlan;
+use engine::plan::{NodeKind, StreamPlan};
 use shards::clock::Clock;
 use thiserror::Error;
 
@@ -64,6 +64,9 @@ pub enum RunError {
     /// A table's options or paths are wrong; points into the SQL text.
     #[error("{0}")]
     Sql(SqlError),
+    /// A table's path leads nowhere, or to what cannot be read; points into the SQL text.
+    #[error("{0}")]
+    Path(SqlError),
     /// An option of the run is wrong.
     #[error("{0}")]
     Usage(String),
@@ -195,11 +198,27 @@ fn prepare(
     match connectors {
         Connectors::Given(factory) => Ok(factory.clone()),
         Connectors::Configured(config) => {
-            let context =
-                ConnectorContext::prepare_with(plan, shards, config.clone()).map_err(RunError::Sql)?;
-            Ok(Arc::new(context))
+            match ConnectorContext::prepare_with(plan, shards, config.clone()) {
+                Ok(context) => Ok(Arc::new(context)),
+                Err(error) if blames_a_path(plan, &error) => Err(RunError::Path(error)),
+                Err(error) => Err(RunError::Sql(error)),
+            }
         }
     }
+}
+
+/// Whether the text is right and the outside world is not: the error points at a `path` option.
+fn blames_a_path(plan: &StreamPlan, error: &SqlError) -> bool {
+    let sources = plan.nodes.iter().filter_map(|node| match &node.kind {
+        NodeKind::Source(source) => Some(&source.table),
+        _ => None,
+    });
+    let mut paths = sources
+        .flat_map(|table| &table.options)
+        .filter(|option| option.key == "path");
+    error
+        .position
+        .is_some_and(|position| paths.any(|option| option.value_position == position))
 }
 
 /// Waits for all threads; what kept each executor from starting, where something did.

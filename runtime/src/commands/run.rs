@@ -143,6 +143,10 @@ fn finish(text: &JobText, result: Result<RunReport, RunError>, summary: bool) ->
             tell(&text.render(&error));
             ExitCode::from(EXIT_USAGE)
         }
+        Err(RunError::Path(error)) => {
+            tell(&text.render(&error));
+            ExitCode::from(EXIT_FAILED)
+        }
         Err(RunError::Usage(message)) => fail(EXIT_USAGE, &message),
         Err(RunError::Start(message)) => fail(EXIT_FAILED, &message),
         Err(RunError::Failed { message, report }) => {
