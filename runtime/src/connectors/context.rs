@@ -1,0 +1,321 @@
+//! The connectors of one job, prepared once before its shards start.
+//!
+//! Holds what all shards must agree on: the checked options, the resolved files, the one thread
+//! that reads standard input and the one that writes standard output.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use engine::batch::Batch;
+use engine::error::SqlError;
+use engine::plan::{NodeKind, PlanNode, SinkSpec, SourceSpec, StreamPlan};
+use shards::connector::ConnectorError;
+
+use super::filesystem::FilesystemTable;
+use super::filesystem::sink::FilesystemSinkTable;
+use super::format::{FormatKind, RowFormat};
+use super::ingest::IngestLayout;
+use super::memory::Collected;
+use super::options::{TableOptions, nearest};
+use super::print::PrintEncoder;
+use super::stdin::StandardInput;
+use super::stdout::StandardOutput;
+
+/// Wakes a shard that may be asleep.
+pub trait Wake: Send + Sync {
+    /// Makes the shard look at its sources and sinks soon.
+    fn wake(&self);
+}
+
+/// How rows appear on standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputFormat {
+    /// A table where standard output is a terminal, NDJSON otherwise.
+    #[default]
+    Automatic,
+    /// One JSON object a line.
+    Ndjson,
+    /// Comma-separated values with a header.
+    Csv,
+    /// Aligned columns for people.
+    Table,
+}
+
+/// What the command line and the embedding program say about connectors.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectorConfig {
+    /// `--output`.
+    pub output: OutputFormat,
+    /// The rows of `'connector' = 'memory'` sources, by table name.
+    pub memory_tables: BTreeMap<String, Vec<RecordBatch>>,
+}
+
+/// What is known of a source before shards start.
+#[derive(Debug)]
+pub(super) enum PreparedSource {
+    Filesystem(Arc<FilesystemTable>),
+    StandardInput(StandardInput),
+    Memory(Vec<RecordBatch>),
+}
+
+/// What is known of a sink before shards start.
+#[derive(Debug)]
+pub(super) enum PreparedSink {
+    Filesystem(FilesystemSinkTable),
+    Print(PrintEncoder),
+    Lines(RowFormat),
+    Table,
+    Blackhole,
+    Memory(Collected),
+}
+
+/// The prepared connectors of a job; shared by its shards.
+pub struct ConnectorContext {
+    shards: usize,
+    sources: BTreeMap<String, PreparedSource>,
+    sinks: BTreeMap<String, PreparedSink>,
+    stdout: Option<Arc<StandardOutput>>,
+}
+
+impl ConnectorContext {
+    /// Checks options and resolves paths of every source and sink of `plan`, for `shards` shards.
+    ///
+    /// # Errors
+    /// An option that is wrong, missing or unknown; a path without files; a sink that cannot take
+    /// the changelog of its input. The message names table, key and place.
+    pub fn prepare(plan: &StreamPlan, shards: usize) -> Result<ConnectorContext, ConnectorError> {
+        ConnectorContext::prepare_with(plan, shards, ConnectorConfig::default())
+            .map_err(|error| ConnectorError::new(error.to_string()))
+    }
+
+    /// As [`ConnectorContext::prepare`], with what the command line says, and with an error that
+    /// [`SqlError::render`] shows under the line of the SQL text.
+    ///
+    /// # Errors
+    /// See [`ConnectorContext::prepare`].
+    pub fn prepare_with(
+        plan: &StreamPlan,
+        shards: usize,
+        config: ConnectorConfig,
+    ) -> Result<ConnectorContext, SqlError> {
+        assert!(shards > 0, "invariant: a job has a shard");
+        let mut context = ConnectorContext {
+            shards,
+            sources: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+            stdout: None,
+        };
+        for node in &plan.nodes {
+            match &node.kind {
+                NodeKind::Source(source) => context.prepare_source(source, &config)?,
+                NodeKind::Sink(sink) => context.prepare_sink(sink, input_of(plan, node), &config)?,
+                _ => {}
+            }
+        }
+        Ok(context)
+    }
+
+    /// Tells how to wake each shard, and starts the threads of standard input and output. Called
+    /// once, before shards run, from a thread that is not pinned (the threads inherit its cores).
+    ///
+    /// # Errors
+    /// When standard input or output is not open.
+    pub fn set_wakers(&self, wakers: Vec<Arc<dyn Wake>>) -> Result<(), ConnectorError> {
+        assert_eq!(wakers.len(), self.shards, "invariant: one waker a shard");
+        if let Some(stdout) = &self.stdout {
+            let descriptor = rustix::stdio::stdout().try_clone_to_owned();
+            let descriptor = descriptor
+                .map_err(|error| ConnectorError::new(format!("cannot write to standard output: {error}")))?;
+            stdout.start(File::from(descriptor), wakers.clone());
+        }
+        for source in self.sources.values() {
+            if let PreparedSource::StandardInput(input) = source {
+                let descriptor = rustix::stdio::stdin().try_clone_to_owned();
+                let descriptor = descriptor
+                    .map_err(|error| ConnectorError::new(format!("cannot read standard input: {error}")))?;
+                // A bigger pipe means fewer switches between producer and reader; only a wish.
+                let _ = rustix::pipe::fcntl_setpipe_size(&descriptor, 1 << 20);
+                let boundary = input.format.boundary();
+                input
+                    .queues
+                    .start(File::from(descriptor), "standard input", boundary, wakers.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the reader of standard output has gone: the job ends quietly.
+    pub fn stdout_closed(&self) -> bool {
+        self.stdout.as_ref().is_some_and(|stdout| stdout.is_closed())
+    }
+
+    /// What the memory sink `table` collected so far, over all shards.
+    pub fn collected(&self, table: &str) -> Vec<Batch> {
+        match self.sinks.get(table) {
+            Some(PreparedSink::Memory(collected)) => collected
+                .lock()
+                .expect("invariant: no shard panics while it holds the list")
+                .clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// How many shards the job was prepared for.
+    pub(super) fn shards(&self) -> usize {
+        self.shards
+    }
+
+    pub(super) fn source(&self, table: &str) -> Result<&PreparedSource, ConnectorError> {
+        self.sources
+            .get(table)
+            .ok_or_else(|| ConnectorError::new(format!("source table '{table}' was not prepared")))
+    }
+
+    pub(super) fn sink(&self, sink: &SinkSpec) -> Result<&PreparedSink, ConnectorError> {
+        let table = sink_name(sink);
+        self.sinks
+            .get(table)
+            .ok_or_else(|| ConnectorError::new(format!("sink table '{table}' was not prepared")))
+    }
+
+    /// The queue to standard output; there is one if a sink writes there.
+    pub(super) fn stdout(&self) -> Arc<StandardOutput> {
+        let stdout = self.stdout.as_ref();
+        Arc::clone(stdout.expect("invariant: standard output is prepared with the sinks that write there"))
+    }
+
+    fn prepare_source(&mut self, source: &SourceSpec, config: &ConnectorConfig) -> Result<(), SqlError> {
+        let options = TableOptions::new(&source.table);
+        let name = &source.table.name;
+        let prepared = match source.table.connector() {
+            "filesystem" => {
+                let layout = IngestLayout::new(source);
+                PreparedSource::Filesystem(Arc::new(FilesystemTable::prepare(&options, &layout)?))
+            }
+            "stdin" => {
+                let is_read = |source: &PreparedSource| matches!(source, PreparedSource::StandardInput(_));
+                if self.sources.values().any(is_read) {
+                    return Err(options
+                        .table_error("standard input is read by two sources, but can be read only once")
+                        .hint("read it through one table, and use the same columns in every statement"));
+                }
+                PreparedSource::StandardInput(StandardInput::prepare(&options, self.shards)?)
+            }
+            "memory" => PreparedSource::Memory(config.memory_tables.get(name).cloned().unwrap_or_default()),
+            other => return Err(unknown_connector(&options, other, SOURCES)),
+        };
+        options.finish()?;
+        self.sources.insert(name.clone(), prepared);
+        Ok(())
+    }
+
+    fn prepare_sink(
+        &mut self,
+        sink: &SinkSpec,
+        input: &PlanNode,
+        config: &ConnectorConfig,
+    ) -> Result<(), SqlError> {
+        let name = sink_name(sink).to_string();
+        let prepared = match &sink.table {
+            None => match standard_output(config.output) {
+                OutputFormat::Csv => PreparedSink::Lines(RowFormat::default_csv()),
+                OutputFormat::Table => PreparedSink::Table,
+                _ => PreparedSink::Lines(RowFormat::default_json()),
+            },
+            Some(table) => {
+                let options = TableOptions::new(table);
+                let prepared = match table.connector() {
+                    "filesystem" => {
+                        PreparedSink::Filesystem(FilesystemSinkTable::prepare(&options, &input.changelog)?)
+                    }
+                    "stdout" => prepare_stdout(&options, config.output)?,
+                    "print" => PreparedSink::Print(PrintEncoder::new(options.text("sink.print-identifier"))),
+                    "blackhole" => PreparedSink::Blackhole,
+                    "memory" => PreparedSink::Memory(Collected::default()),
+                    other => return Err(unknown_connector(&options, other, SINKS)),
+                };
+                options.finish()?;
+                prepared
+            }
+        };
+        if matches!(
+            prepared,
+            PreparedSink::Lines(_) | PreparedSink::Table | PreparedSink::Print(_)
+        ) {
+            self.stdout
+                .get_or_insert_with(|| Arc::new(StandardOutput::new(self.shards)));
+        }
+        self.sinks.entry(name).or_insert(prepared);
+        Ok(())
+    }
+}
+
+/// What `Automatic` means here: a table for a person, NDJSON for a program.
+fn standard_output(wanted: OutputFormat) -> OutputFormat {
+    match wanted {
+        OutputFormat::Automatic if rustix::termios::isatty(rustix::stdio::stdout()) => OutputFormat::Table,
+        OutputFormat::Automatic => OutputFormat::Ndjson,
+        chosen => chosen,
+    }
+}
+
+/// A `stdout` table: its `format` decides, then the command line.
+fn prepare_stdout(options: &TableOptions<'_>, output: OutputFormat) -> Result<PreparedSink, SqlError> {
+    match options.text("format") {
+        Some("table") => return Ok(PreparedSink::Table),
+        Some(_) => {}
+        None => {
+            return Ok(match standard_output(output) {
+                OutputFormat::Csv => PreparedSink::Lines(RowFormat::default_csv()),
+                OutputFormat::Table => PreparedSink::Table,
+                _ => PreparedSink::Lines(RowFormat::default_json()),
+            });
+        }
+    }
+    match FormatKind::parse(options)? {
+        FormatKind::Rows(format) => Ok(PreparedSink::Lines(format)),
+        FormatKind::Parquet => Err(options.invalid("format", "one of 'json', 'csv', 'table'")),
+    }
+}
+
+/// Connectors that can be read.
+const SOURCES: &[&str] = &["filesystem", "stdin", "datagen", "nexmark", "memory"];
+/// Connectors that can be written.
+const SINKS: &[&str] = &["filesystem", "stdout", "print", "blackhole", "memory"];
+
+/// The name under which a sink is prepared; empty for standard output.
+fn sink_name(sink: &SinkSpec) -> &str {
+    sink.table.as_ref().map_or("", |table| table.name.as_str())
+}
+
+fn input_of<'a>(plan: &'a StreamPlan, node: &PlanNode) -> &'a PlanNode {
+    let input = node.inputs.first().expect("invariant: a sink has an input");
+    &plan.nodes[*input]
+}
+
+/// No connector of that name does this.
+fn unknown_connector(options: &TableOptions<'_>, name: &str, known: &[&str]) -> SqlError {
+    let table = &options.table().name;
+    let role = if known == SINKS { "written" } else { "read" };
+    let list = known.join(", ");
+    if name.is_empty() {
+        return options
+            .table_error(format!(
+                "table '{table}' cannot be {role}: it has no 'connector' option"
+            ))
+            .hint(format!("add 'connector' = '…' to WITH (…): {list}"));
+    }
+    let other_role = if known == SINKS { SOURCES } else { SINKS };
+    let message = if other_role.contains(&name) {
+        format!("table '{table}': a '{name}' table cannot be {role}")
+    } else {
+        format!("table '{table}': there is no connector '{name}' that can be {role}")
+    };
+    let error = options.error("connector", message);
+    match nearest(name, known.iter().copied()) {
+        Some(near) if near != name => error.hint(format!("did you mean '{near}'?")),
+        _ => error.hint(format!("connectors that can be {role}: {list}")),
+    }
+}

@@ -1,0 +1,153 @@
+//! From whole records to rows, and what becomes of records that cannot be decoded.
+//!
+//! **Invariant.** Every row before a malformed record is delivered before the error that stops
+//! the job; a record that is skipped is counted.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use shards::connector::ConnectorError;
+
+use super::format::Decode;
+
+/// What becomes of a record that cannot be decoded.
+#[derive(Clone, Debug, Default)]
+pub enum MalformedPolicy {
+    /// The job stops with place and reason.
+    #[default]
+    Fail,
+    /// It is counted and skipped (`'<format>.ignore-parse-errors' = 'true'`).
+    Skip,
+    /// It is counted and appended as it came (`'<format>.dead-letter-file'`).
+    DeadLetter(PathBuf, Arc<File>),
+}
+
+/// Decodes one buffer of whole records after the other.
+pub struct TextRows {
+    decoder: Box<dyn Decode>,
+    policy: MalformedPolicy,
+    buffer: Vec<u8>,
+    cursor: usize,
+    malformed: u64,
+    failure: Option<ConnectorError>,
+}
+
+impl std::fmt::Debug for TextRows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TextRows")
+            .field("policy", &self.policy)
+            .field("malformed", &self.malformed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TextRows {
+    /// A decoder with an empty buffer.
+    pub fn new(decoder: Box<dyn Decode>, policy: MalformedPolicy) -> TextRows {
+        TextRows {
+            decoder,
+            policy,
+            buffer: Vec::new(),
+            cursor: 0,
+            malformed: 0,
+            failure: None,
+        }
+    }
+
+    /// Records that could not be decoded so far.
+    pub fn malformed(&self) -> u64 {
+        self.malformed
+    }
+
+    /// The empty buffer, to be filled with whole records.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        assert_eq!(
+            self.cursor,
+            self.buffer.len(),
+            "invariant: the buffer is refilled once it is decoded"
+        );
+        self.cursor = 0;
+        self.buffer.clear();
+        &mut self.buffer
+    }
+
+    /// Bytes that the buffer holds.
+    pub fn filled(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The buffer is the beginning of a file: a header is read and left out.
+    ///
+    /// # Errors
+    /// When the header lacks a wanted column.
+    pub fn start_file(&mut self) -> Result<(), String> {
+        self.cursor += self.decoder.start_file(&self.buffer)?;
+        Ok(())
+    }
+
+    /// The next rows of the buffer, at most `rows_max`; `None` when it is used up. `place` names
+    /// the record at an offset of the buffer, such as `bids.json, line 7`.
+    ///
+    /// # Errors
+    /// A malformed record, unless they are skipped; a dead-letter file that cannot be written.
+    pub fn next(
+        &mut self,
+        rows_max: usize,
+        place: impl Fn(&[u8], usize) -> String,
+    ) -> Result<Option<RecordBatch>, ConnectorError> {
+        loop {
+            if let Some(failure) = self.failure.take() {
+                return Err(failure);
+            }
+            if self.cursor == self.buffer.len() {
+                return Ok(None);
+            }
+            let start = self.cursor;
+            let decoded = self.decoder.decode(&self.buffer[start..], rows_max);
+            assert!(decoded.consumed > 0, "invariant: a decoder makes progress");
+            self.cursor += decoded.consumed;
+            if let Some(malformed) = decoded.malformed {
+                let record = start + malformed.start..start + malformed.end;
+                self.malformed += 1;
+                self.failure = match self.dispose(&self.buffer[record.clone()]) {
+                    Ok(true) => None,
+                    Ok(false) => Some(ConnectorError::new(format!(
+                        "{}: {}",
+                        place(&self.buffer, record.start),
+                        malformed.reason
+                    ))),
+                    Err(error) => Some(error),
+                };
+            }
+            if let Some(rows) = decoded.rows.filter(|rows| rows.num_rows() > 0) {
+                return Ok(Some(rows));
+            }
+        }
+    }
+
+    /// Applies the policy to a malformed record; whether the job goes on.
+    fn dispose(&self, record: &[u8]) -> Result<bool, ConnectorError> {
+        match &self.policy {
+            MalformedPolicy::Fail => Ok(false),
+            MalformedPolicy::Skip => Ok(true),
+            MalformedPolicy::DeadLetter(path, file) => {
+                let mut line = record.to_vec();
+                if line.last() != Some(&b'\n') {
+                    line.push(b'\n');
+                }
+                // One write of one whole line: the file is opened for appending, so the lines of
+                // several shards do not mix.
+                (&**file).write_all(&line).map_err(|error| {
+                    ConnectorError::new(format!(
+                        "cannot write the dead-letter file {}: {error}",
+                        path.display()
+                    ))
+                })?;
+                Ok(true)
+            }
+        }
+    }
+}

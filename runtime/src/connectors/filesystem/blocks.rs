@@ -1,0 +1,239 @@
+//! One text file cut into blocks that are dealt block-cyclically: shard `i` of `n` reads blocks
+//! `i, i + n, …`, so that event time advances on all shards together.
+//!
+//! **Invariant.** A record belongs to the block in which it starts: over all shards every record
+//! is read exactly once, whatever the block size.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use memchr::memchr;
+use shards::connector::ConnectorError;
+
+use crate::connectors::records::{RECORD_BYTES_MAX, record_too_long};
+
+/// Bytes read behind a block at first, to find the end of its last record.
+const TAIL_BYTES: usize = 4 << 10;
+
+/// One shard's blocks of one file.
+#[derive(Debug)]
+pub struct FileBlocks {
+    path: PathBuf,
+    file: File,
+    /// The end of the file as it was when the job was prepared.
+    end: u64,
+    block_bytes: u64,
+    next_block: u64,
+    stride: u64,
+}
+
+impl FileBlocks {
+    /// Blocks `first, first + stride, …` of the first `end` bytes of the file at `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn open(
+        path: &Path,
+        end: u64,
+        block_bytes: u64,
+        first: u64,
+        stride: u64,
+    ) -> Result<FileBlocks, ConnectorError> {
+        assert!(
+            block_bytes > 0 && stride > 0,
+            "invariant: blocks have a size and a distance"
+        );
+        let file = File::open(path)
+            .map_err(|error| ConnectorError::new(format!("cannot open {}: {error}", path.display())))?;
+        Ok(FileBlocks {
+            path: path.to_path_buf(),
+            file,
+            end,
+            block_bytes,
+            next_block: first,
+            stride,
+        })
+    }
+
+    /// The number of the block that is read next.
+    pub fn next_block(&self) -> u64 {
+        self.next_block
+    }
+
+    /// Fills `buffer` with the records of the next block that has any, and gives the offset of the
+    /// first; `None` at the end. The last record of a file may lack its line break.
+    ///
+    /// # Errors
+    /// A read that fails, a file that has shrunk, a record that is too long.
+    pub fn read(&mut self, buffer: &mut Vec<u8>) -> Result<Option<u64>, ConnectorError> {
+        loop {
+            let Some(start) = self.next_block.checked_mul(self.block_bytes) else {
+                return Ok(None);
+            };
+            if start >= self.end {
+                return Ok(None);
+            }
+            let end = (start + self.block_bytes).min(self.end);
+            self.next_block += self.stride;
+            self.read_ahead();
+            if let Some(offset) = self.read_block(start, end, buffer)? {
+                return Ok(Some(offset));
+            }
+        }
+    }
+
+    /// Records that start in `start..end`.
+    fn read_block(&self, start: u64, end: u64, buffer: &mut Vec<u8>) -> Result<Option<u64>, ConnectorError> {
+        buffer.clear();
+        let read_from = start.saturating_sub(1);
+        self.extend(buffer, read_from, (end + TAIL_BYTES as u64).min(self.end))?;
+        // A record starts at the beginning of the file and behind every line break.
+        let first = if start == 0 {
+            0
+        } else {
+            match memchr(b'\n', &buffer[..(end - 1 - read_from) as usize]) {
+                Some(at) => at + 1,
+                None => return Ok(None),
+            }
+        };
+        // The last record ends with the first line break at or behind the block's last byte.
+        let mut scanned = (end - 1 - read_from) as usize;
+        let last = loop {
+            if let Some(at) = memchr(b'\n', &buffer[scanned..]) {
+                break scanned + at + 1;
+            }
+            scanned = buffer.len();
+            let read_to = read_from + buffer.len() as u64;
+            if read_to == self.end {
+                break buffer.len();
+            }
+            if scanned - (end - 1 - read_from) as usize > RECORD_BYTES_MAX {
+                let place = format!("{}, in the block at byte {start}", self.path.display());
+                return Err(ConnectorError::new(record_too_long(&place)));
+            }
+            let more = (buffer.len() as u64).max(TAIL_BYTES as u64);
+            self.extend(buffer, read_to, (read_to + more).min(self.end))?;
+        };
+        assert!(first < last, "invariant: a block's records have bytes");
+        buffer.truncate(last);
+        buffer.drain(..first);
+        Ok(Some(read_from + first as u64))
+    }
+
+    /// Appends bytes `from..to` of the file.
+    fn extend(&self, buffer: &mut Vec<u8>, from: u64, to: u64) -> Result<(), ConnectorError> {
+        let held = buffer.len();
+        buffer.resize(held + (to - from) as usize, 0);
+        self.file
+            .read_exact_at(&mut buffer[held..], from)
+            .map_err(|error| {
+                ConnectorError::new(format!(
+                    "cannot read {} at byte {from}: {error}; was it changed while the job ran?",
+                    self.path.display()
+                ))
+            })
+    }
+
+    /// Asks the kernel to fetch the block after this one.
+    fn read_ahead(&self) {
+        let next = self.next_block.saturating_mul(self.block_bytes);
+        if next < self.end {
+            let length = std::num::NonZeroU64::new(self.block_bytes);
+            // Only advice: where it is not taken, reads wait a little longer.
+            let _ = rustix::fs::fadvise(&self.file, next, length, rustix::fs::Advice::WillNeed);
+        }
+    }
+}
+
+/// The number (from 1) of the line that starts at byte `offset` of the file at `path`.
+pub fn line_number_at(path: &Path, offset: u64) -> std::io::Result<u64> {
+    let file = File::open(path)?;
+    let mut buffer = vec![0; 1 << 20];
+    let mut lines = 1;
+    let mut at = 0;
+    while at < offset {
+        let wanted = buffer.len().min((offset - at) as usize);
+        let read = file.read_at(&mut buffer[..wanted], at)?;
+        if read == 0 {
+            break;
+        }
+        lines += crate::connectors::records::count_lines(&buffer[..read]);
+        at += read as u64;
+    }
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connectors::testing::TemporaryDirectory;
+
+    fn read_all(path: &Path, block_bytes: u64, shards: u64) -> Vec<String> {
+        let end = std::fs::metadata(path).unwrap().len();
+        let mut records = Vec::new();
+        for shard in 0..shards {
+            let mut blocks = FileBlocks::open(path, end, block_bytes, shard, shards).unwrap();
+            let mut buffer = Vec::new();
+            while let Some(offset) = blocks.read(&mut buffer).unwrap() {
+                let content = std::fs::read(path).unwrap();
+                assert_eq!(
+                    &content[offset as usize..offset as usize + buffer.len()],
+                    &buffer[..]
+                );
+                assert!(offset == 0 || content[offset as usize - 1] == b'\n');
+                let text = String::from_utf8(buffer.clone()).unwrap();
+                records.extend(text.lines().map(str::to_string));
+            }
+        }
+        records
+    }
+
+    #[test]
+    fn every_record_is_read_exactly_once_for_every_block_size_and_shard_count() {
+        let directory = TemporaryDirectory::new();
+        let texts = [
+            "one\ntwo\nthree\n\nfive is longer than the others\nsix",
+            "a\n",
+            "no line break at all",
+            "\n\n\n",
+            "x\ny\nz\n",
+        ];
+        for (number, text) in texts.iter().enumerate() {
+            let path = directory.file(&format!("{number}.txt"), text);
+            let mut expected: Vec<&str> = text.lines().collect();
+            expected.sort_unstable();
+            for block_bytes in 1..=text.len() as u64 + 2 {
+                for shards in 1..=7 {
+                    let mut records = read_all(&path, block_bytes, shards);
+                    records.sort_unstable();
+                    assert_eq!(
+                        records, expected,
+                        "blocks of {block_bytes} bytes, {shards} shards"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_longer_than_accepted_is_an_error_and_not_a_growing_buffer() {
+        let directory = TemporaryDirectory::new();
+        let path = directory.file("long.txt", vec![b'x'; 3 * RECORD_BYTES_MAX]);
+        let end = std::fs::metadata(&path).unwrap().len();
+        let mut blocks = FileBlocks::open(&path, end, 1 << 20, 0, 1).unwrap();
+        let mut buffer = Vec::new();
+        let error = blocks.read(&mut buffer).expect_err("the record is too long");
+        assert!(error.message.contains("longer than 16 MiB"), "{error}");
+        assert!(buffer.capacity() <= 3 * RECORD_BYTES_MAX);
+    }
+
+    #[test]
+    fn line_numbers_count_the_lines_before_an_offset() {
+        let directory = TemporaryDirectory::new();
+        let path = directory.file("lines.txt", "a\nbb\nccc\n");
+        assert_eq!(line_number_at(&path, 0).unwrap(), 1);
+        assert_eq!(line_number_at(&path, 2).unwrap(), 2);
+        assert_eq!(line_number_at(&path, 5).unwrap(), 3);
+    }
+}

@@ -1,0 +1,229 @@
+//! Parquet files: row groups dealt block-cyclically over the shards, only the wanted columns
+//! decoded, each cast to its declared type.
+//!
+//! **Invariant.** Footers are read and columns are matched when the job is prepared, so that a
+//! wrong file or column is told before any row flows.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, SchemaRef};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use shards::connector::ConnectorError;
+
+use crate::connectors::options::nearest;
+
+/// Rows decoded at once.
+const BATCH_ROWS: usize = engine::batch::BATCH_ROWS_MAX;
+
+/// A Parquet file whose footer has been read.
+#[derive(Clone)]
+pub struct ParquetFile {
+    path: PathBuf,
+    metadata: ArrowReaderMetadata,
+}
+
+impl std::fmt::Debug for ParquetFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ParquetFile")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ParquetFile {
+    /// Reads the footer of the file at `path`.
+    ///
+    /// # Errors
+    /// When it is no complete Parquet file.
+    pub fn load(path: &Path) -> Result<ParquetFile, String> {
+        let file = File::open(path).map_err(|error| format!("cannot open {}: {error}", path.display()))?;
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let metadata = ArrowReaderMetadata::load(&file, options)
+            .map_err(|error| format!("{} is not a complete Parquet file: {error}", path.display()))?;
+        Ok(ParquetFile {
+            path: path.to_path_buf(),
+            metadata,
+        })
+    }
+
+    /// How many row groups it has.
+    pub fn row_groups(&self) -> usize {
+        self.metadata.metadata().num_row_groups()
+    }
+
+    /// Bytes of a row group, compressed.
+    pub fn row_group_bytes(&self, row_group: usize) -> u64 {
+        let bytes = self.metadata.metadata().row_group(row_group).compressed_size();
+        u64::try_from(bytes).unwrap_or(0)
+    }
+
+    /// For each field of `wanted`, the file's column of that name; an error where it is missing or
+    /// its type cannot become the declared one.
+    ///
+    /// # Errors
+    /// Names file, column and both types.
+    pub fn match_columns(&self, wanted: &SchemaRef) -> Result<Vec<usize>, String> {
+        let schema = self.metadata.schema();
+        let mut columns = Vec::with_capacity(wanted.fields().len());
+        for field in wanted.fields() {
+            let Ok(index) = schema.index_of(field.name()) else {
+                let names = schema.fields().iter().map(|field| field.name().as_str());
+                let near = match nearest(field.name(), names.clone()) {
+                    Some(name) => format!("did you mean '{name}'?"),
+                    None => format!("it has: {}", names.collect::<Vec<_>>().join(", ")),
+                };
+                return Err(format!(
+                    "{} has no column '{}'; {near}",
+                    self.path.display(),
+                    field.name()
+                ));
+            };
+            let found = schema.field(index).data_type();
+            if !can_become(found, field.data_type()) {
+                return Err(format!(
+                    "{}, column '{}': the file holds {found}, which cannot become {}, the type declared",
+                    self.path.display(),
+                    field.name(),
+                    field.data_type()
+                ));
+            }
+            columns.push(index);
+        }
+        Ok(columns)
+    }
+
+    /// The rows of these row groups from row `offset` on, with the columns of `wanted`.
+    ///
+    /// # Errors
+    /// When the file cannot be opened any more.
+    pub fn read(
+        &self,
+        row_groups: Vec<usize>,
+        offset: usize,
+        wanted: &SchemaRef,
+    ) -> Result<ParquetRows, ConnectorError> {
+        let failed = |error: &dyn std::fmt::Display| {
+            ConnectorError::new(format!("cannot read {}: {error}", self.path.display()))
+        };
+        let columns = self.match_columns(wanted).map_err(ConnectorError::new)?;
+        let file = File::open(&self.path).map_err(|error| failed(&error))?;
+        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), columns.iter().copied());
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+            .with_projection(mask)
+            .with_row_groups(row_groups)
+            .with_offset(offset)
+            .with_batch_size(BATCH_ROWS)
+            .build()
+            .map_err(|error| failed(&error))?;
+        // The reader gives columns in the file's order; `order[i]` is where wanted column `i` is.
+        let mut in_file_order = columns.clone();
+        in_file_order.sort_unstable();
+        in_file_order.dedup();
+        let order = columns.iter().map(|column| {
+            in_file_order
+                .binary_search(column)
+                .expect("invariant: every wanted column is read")
+        });
+        Ok(ParquetRows {
+            path: self.path.clone(),
+            order: order.collect(),
+            wanted: Arc::clone(wanted),
+            reader,
+        })
+    }
+}
+
+/// The rows of some row groups of one file.
+pub struct ParquetRows {
+    path: PathBuf,
+    order: Vec<usize>,
+    wanted: SchemaRef,
+    reader: ParquetRecordBatchReader,
+}
+
+impl std::fmt::Debug for ParquetRows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ParquetRows")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ParquetRows {
+    /// The next rows; `None` at the end.
+    ///
+    /// # Errors
+    /// A damaged page, a value that does not fit the declared type.
+    pub fn read(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
+        let Some(rows) = self.reader.next() else {
+            return Ok(None);
+        };
+        let rows = rows
+            .map_err(|error| ConnectorError::new(format!("cannot read {}: {error}", self.path.display())))?;
+        let mut columns = Vec::with_capacity(self.order.len());
+        for (field, &position) in self.wanted.fields().iter().zip(&self.order) {
+            let column = self.cast(rows.column(position), field.name(), field.data_type())?;
+            if !field.is_nullable() && column.null_count() > 0 {
+                return Err(ConnectorError::new(format!(
+                    "{}, column '{}': a value is NULL, the table declares NOT NULL",
+                    self.path.display(),
+                    field.name()
+                )));
+            }
+            columns.push(column);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.wanted), columns, &options)
+            .map_err(|error| ConnectorError::new(format!("cannot read {}: {error}", self.path.display())))?;
+        Ok(Some(batch))
+    }
+
+    fn cast(&self, column: &ArrayRef, name: &str, wanted: &DataType) -> Result<ArrayRef, ConnectorError> {
+        if column.data_type() == wanted {
+            return Ok(Arc::clone(column));
+        }
+        let options = CastOptions {
+            safe: false,
+            ..CastOptions::default()
+        };
+        cast_with_options(column.as_ref(), wanted, &options).map_err(|error| {
+            ConnectorError::new(format!(
+                "{}, column '{name}': a value does not fit {wanted}, the type declared: {error}",
+                self.path.display()
+            ))
+        })
+    }
+}
+
+/// Whether values of a file's column may be taken for a declared type: the same kind of value, in
+/// another width, unit or encoding.
+fn can_become(found: &DataType, wanted: &DataType) -> bool {
+    use DataType::{
+        Binary, Date32, Decimal128, FixedSizeBinary, LargeBinary, LargeUtf8, Time32, Time64, Timestamp, Utf8,
+    };
+    if found == wanted {
+        return true;
+    }
+    match (found, wanted) {
+        (DataType::Dictionary(_, values), _) => can_become(values, wanted),
+        _ if found.is_integer() => wanted.is_numeric(),
+        _ if found.is_floating() => wanted.is_floating(),
+        (Decimal128(..), _) => wanted.is_numeric() && !wanted.is_integer(),
+        (Timestamp(..) | Date32, Timestamp(..)) => true,
+        (Time32(_) | Time64(_), Time32(_) | Time64(_)) => true,
+        (Utf8 | LargeUtf8 | Binary | LargeBinary, Utf8) => true,
+        (Utf8 | Binary | LargeBinary | FixedSizeBinary(_), Binary) => true,
+        _ if found.is_nested() && wanted.is_nested() => {
+            std::mem::discriminant(found) == std::mem::discriminant(wanted)
+                && arrow::compute::can_cast_types(found, wanted)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,361 @@
+//! The filesystem source over real files: every record once, for any number of shards, and errors
+//! that name file and line.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Int64Type};
+use shards::connector::{ConnectorError, Source, SourcePoll};
+
+use super::*;
+use crate::connectors::testing::{TemporaryDirectory, source_spec, table};
+
+const COLUMNS: &[(&str, DataType)] = &[("id", DataType::Int64), ("name", DataType::Utf8)];
+
+/// The sources of all shards over `path` with further options.
+fn sources(path: &Path, options: &[(&str, &str)], shards: usize) -> Result<Vec<Box<dyn Source>>, String> {
+    let path = path.to_str().unwrap();
+    let mut all = vec![("connector", "filesystem"), ("path", path)];
+    all.extend(options);
+    let spec = source_spec(table("t", COLUMNS, &all));
+    let options = TableOptions::new(&spec.table);
+    let prepared = FilesystemTable::prepare(&options, &IngestLayout::new(&spec));
+    let prepared = Arc::new(prepared.map_err(|error| error.to_string())?);
+    options.finish().map_err(|error| error.to_string())?;
+    (0..shards)
+        .map(|shard| make_source(&spec, &prepared, shard, shards).map_err(|error| error.to_string()))
+        .collect()
+}
+
+/// Every row that a source gives until it ends or fails.
+fn drain(source: &mut dyn Source, rows_max: usize) -> (Vec<(i64, String)>, Option<ConnectorError>) {
+    let mut rows = Vec::new();
+    loop {
+        match source.poll(0, rows_max) {
+            Ok(SourcePoll::Rows { rows: batch, .. }) => {
+                assert!(batch.num_rows() > 0 && batch.num_rows() <= rows_max);
+                append(&batch, &mut rows);
+            }
+            Ok(SourcePoll::SplitEnd(_)) => {}
+            Ok(SourcePoll::End | SourcePoll::Pending { .. }) => return (rows, None),
+            Err(error) => return (rows, Some(error)),
+        }
+    }
+}
+
+fn append(batch: &RecordBatch, rows: &mut Vec<(i64, String)>) {
+    let ids = batch.column(0).as_primitive::<Int64Type>();
+    let names = batch.column(1).as_string::<i32>();
+    rows.extend((0..batch.num_rows()).map(|row| (ids.value(row), names.value(row).to_string())));
+}
+
+fn record(id: i64) -> String {
+    format!("{{\"id\":{id},\"name\":\"{}\"}}\n", "n".repeat(id as usize % 17))
+}
+
+fn expected(count: i64) -> Vec<(i64, String)> {
+    (0..count).map(|id| (id, "n".repeat(id as usize % 17))).collect()
+}
+
+fn drain_all(sources: &mut [Box<dyn Source>], rows_max: usize) -> Vec<(i64, String)> {
+    let mut rows = Vec::new();
+    for source in sources {
+        let (part, error) = drain(source.as_mut(), rows_max);
+        assert_eq!(error, None);
+        rows.extend(part);
+    }
+    rows.sort_unstable();
+    rows
+}
+
+#[test]
+fn a_json_file_is_read_once_for_every_block_size_and_shard_count() {
+    let directory = TemporaryDirectory::new();
+    let text: String = (0..40).map(record).collect();
+    let path = directory.file("events.json", &text);
+    for block in [1, 2, 7, 30, 31, 64, 500, 100_000] {
+        for shards in 1..=7 {
+            let options = [("format", "json"), ("source.block-size", &block.to_string())];
+            let mut sources = sources(&path, &options, shards).unwrap();
+            assert_eq!(
+                drain_all(&mut sources, 3),
+                expected(40),
+                "{block} bytes, {shards} shards"
+            );
+        }
+    }
+}
+
+#[test]
+fn files_of_a_directory_are_read_whatever_their_compression() {
+    let directory = TemporaryDirectory::new();
+    let part = |from: i64, to: i64| (from..to).map(record).collect::<String>();
+    directory.file("a.json", part(0, 10));
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(part(10, 25).as_bytes()).unwrap();
+    directory.file("b.json.gz", gzip.finish().unwrap());
+    directory.file(
+        "c.json.zst",
+        zstd::encode_all(part(25, 30).as_bytes(), 0).unwrap(),
+    );
+    directory.file("d.json", "");
+    directory.file("e.json", part(30, 31).trim_end());
+    for shards in 1..=7 {
+        let mut sources = sources(directory.path(), &[("format", "json")], shards).unwrap();
+        assert_eq!(drain_all(&mut sources, 1000), expected(31), "{shards} shards");
+    }
+}
+
+#[test]
+fn rows_before_a_malformed_record_are_delivered_before_the_error_that_names_its_line() {
+    let directory = TemporaryDirectory::new();
+    let mut text: String = (0..20).map(record).collect();
+    text += "{\"id\": what}\n";
+    text += &(20..30).map(record).collect::<String>();
+    let path = directory.file("bad.json", &text);
+    for (block, rows_max) in [("1000000", 7), ("64", 1000)] {
+        let options = [("format", "json"), ("source.block-size", block)];
+        let mut sources = sources(&path, &options, 1).unwrap();
+        let (rows, error) = drain(sources[0].as_mut(), rows_max);
+        assert_eq!(rows, expected(20));
+        let message = error.unwrap().message;
+        assert!(message.contains("bad.json, line 21"), "{message}");
+    }
+    let skipping = [("format", "json"), ("json.ignore-parse-errors", "true")];
+    let mut skipping = sources(&path, &skipping, 1).unwrap();
+    assert_eq!(drain_all(&mut skipping, 1000), expected(30));
+    assert_eq!(skipping[0].statistics().malformed, 1);
+}
+
+#[test]
+fn malformed_records_go_to_the_dead_letter_file_as_they_came() {
+    let directory = TemporaryDirectory::new();
+    let path = directory.file("bad.json", format!("{}oops\n{}[1]", record(0), record(1)));
+    let letters = directory.path().join("letters");
+    let options = [
+        ("format", "json"),
+        ("json.dead-letter-file", letters.to_str().unwrap()),
+    ];
+    let mut sources = sources(&path, &options, 1).unwrap();
+    assert_eq!(drain_all(&mut sources, 1000), expected(2));
+    assert_eq!(sources[0].statistics().malformed, 2);
+    assert_eq!(std::fs::read_to_string(&letters).unwrap(), "oops\n[1]\n");
+}
+
+#[test]
+fn a_truncated_gzip_file_gives_its_rows_and_then_an_error_with_its_path() {
+    let directory = TemporaryDirectory::new();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let text: String = (0..5000).map(record).collect();
+    gzip.write_all(text.as_bytes()).unwrap();
+    let bytes = gzip.finish().unwrap();
+    let path = directory.file("cut.json.gz", &bytes[..bytes.len() - 200]);
+    let mut sources = sources(&path, &[("format", "json")], 1).unwrap();
+    let (rows, error) = drain(sources[0].as_mut(), 1000);
+    assert!(!rows.is_empty());
+    assert_eq!(rows[..], expected(5000)[..rows.len()]);
+    let message = error.unwrap().message;
+    assert!(
+        message.contains("cut.json.gz") && message.contains("complete"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_missing_file_and_an_empty_directory_are_told_with_their_path() {
+    let directory = TemporaryDirectory::new();
+    let missing = directory.path().join("missing.json");
+    let error = sources(&missing, &[("format", "json")], 1).err().unwrap();
+    assert!(
+        error.contains("there is no file") && error.contains("missing.json"),
+        "{error}"
+    );
+    let error = sources(directory.path(), &[("format", "json")], 1).err().unwrap();
+    assert!(error.contains("no file matches"), "{error}");
+}
+
+#[test]
+fn an_empty_file_has_no_rows() {
+    let directory = TemporaryDirectory::new();
+    for (name, format) in [("e.json", "json"), ("e.parquet", "parquet")] {
+        let path = directory.file(name, "");
+        let mut sources = sources(&path, &[("format", format)], 2).unwrap();
+        assert_eq!(drain_all(&mut sources, 10), []);
+    }
+}
+
+fn parquet_file(path: &Path, rows: i64) {
+    let ids = Int64Array::from_iter_values(0..rows);
+    let ids = arrow::compute::cast(&ids, &DataType::Int32).unwrap();
+    let names = StringArray::from_iter_values(expected(rows).into_iter().map(|(_, name)| name));
+    // Another order, another width, a column that nobody wants.
+    let batch = RecordBatch::try_from_iter([
+        ("name", Arc::new(names) as _),
+        ("unwanted", Arc::new(Int64Array::from_iter_values(0..rows)) as _),
+        ("id", ids),
+    ])
+    .unwrap();
+    let properties = ::parquet::file::properties::WriterProperties::builder()
+        .set_max_row_group_row_count(Some(10))
+        .build();
+    let file = std::fs::File::create(path).unwrap();
+    let mut writer = ::parquet::arrow::ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn parquet_row_groups_are_dealt_over_shards_and_columns_cast_to_the_declared_types() {
+    let directory = TemporaryDirectory::new();
+    let path = directory.path().join("events.parquet");
+    parquet_file(&path, 95);
+    for shards in 1..=7 {
+        let mut sources = sources(&path, &[("format", "parquet")], shards).unwrap();
+        assert_eq!(drain_all(&mut sources, 4), expected(95), "{shards} shards");
+    }
+}
+
+#[test]
+fn a_truncated_parquet_file_and_a_missing_column_are_told_before_anything_runs() {
+    let directory = TemporaryDirectory::new();
+    let whole = directory.path().join("whole.parquet");
+    parquet_file(&whole, 95);
+    let bytes = std::fs::read(&whole).unwrap();
+    let cut = directory.file("cut.parquet", &bytes[..bytes.len() / 2]);
+    let error = sources(&cut, &[("format", "parquet")], 1).err().unwrap();
+    assert!(
+        error.contains("cut.parquet is not a complete Parquet file"),
+        "{error}"
+    );
+
+    let columns = [("idd", DataType::Int64)];
+    let path = whole.to_str().unwrap();
+    let options = [("connector", "filesystem"), ("path", path), ("format", "parquet")];
+    let spec = source_spec(table("t", &columns, &options));
+    let prepared = FilesystemTable::prepare(&TableOptions::new(&spec.table), &IngestLayout::new(&spec));
+    let error = prepared.unwrap_err().to_string();
+    assert!(error.contains("no column 'idd'; did you mean 'id'?"), "{error}");
+
+    let spec = source_spec(table("t", &[("name", DataType::Int64)], &options));
+    let prepared = FilesystemTable::prepare(&TableOptions::new(&spec.table), &IngestLayout::new(&spec));
+    let error = prepared.unwrap_err().to_string();
+    assert!(
+        error.contains("column 'name'") && error.contains("Utf8") && error.contains("Int64"),
+        "{error}"
+    );
+}
+
+#[test]
+fn files_are_read_by_event_time_and_not_by_their_order() {
+    use datafusion_physical_expr::expressions::Column;
+    use engine::plan::SourceWatermark;
+
+    let directory = TemporaryDirectory::new();
+    let records = |from: i64, to: i64| (from..to).map(record).collect::<String>();
+    // `a` and `b` cover the same time, `c` comes before both; more files than may be open.
+    directory.file("a.json", records(1000, 1300));
+    directory.file("b.json", records(1000, 1300));
+    directory.file("c.json", records(0, 900));
+    for number in 0..20 {
+        directory.file(&format!("d{number}.json"), records(1000, 1300));
+    }
+    let path = directory.path().to_str().unwrap();
+    let options = [
+        ("connector", "filesystem"),
+        ("path", path),
+        ("format", "json"),
+        ("source.block-size", "400"),
+    ];
+    let mut spec = source_spec(table("t", COLUMNS, &options));
+    spec.watermark = Some(SourceWatermark {
+        event_time: Arc::new(Column::new("id", 0)),
+        watermark: Arc::new(Column::new("id", 0)),
+    });
+    let prepared = FilesystemTable::prepare(&TableOptions::new(&spec.table), &IngestLayout::new(&spec));
+    let mut source = make_source(&spec, &Arc::new(prepared.unwrap()), 0, 1).unwrap();
+    // The watermark as the shard derives it: the minimum over live splits of their latest time.
+    let mut times: std::collections::BTreeMap<u32, i64> = source
+        .splits()
+        .into_iter()
+        .map(|split| (split, i64::MIN))
+        .collect();
+    let (mut late, mut total, mut watermark) = (0, 0, i64::MIN);
+    loop {
+        match source.poll(0, 8192).unwrap() {
+            SourcePoll::Rows { split, rows, .. } => {
+                let ids = rows.column(0).as_primitive::<Int64Type>();
+                total += ids.len();
+                late += ids.values().iter().filter(|id| **id < watermark).count();
+                let latest = ids.values().iter().max().unwrap();
+                times.entry(split).and_modify(|time| *time = (*time).max(*latest));
+            }
+            SourcePoll::SplitEnd(split) => {
+                times.remove(&split);
+            }
+            SourcePoll::Pending { .. } => panic!("files are there"),
+            SourcePoll::End => break,
+        }
+        watermark = watermark.max(times.values().copied().min().unwrap_or(watermark));
+    }
+    assert_eq!((total, late), (900 + 22 * 300, 0));
+}
+
+/// Polls a followed source until it has nothing, at time `now`.
+fn follow(source: &mut dyn Source, now: u64) -> Vec<(i64, String)> {
+    let mut rows = Vec::new();
+    loop {
+        match source.poll(now, 1000).unwrap() {
+            SourcePoll::Rows { rows: batch, .. } => append(&batch, &mut rows),
+            SourcePoll::SplitEnd(_) => {}
+            SourcePoll::Pending { .. } => return rows,
+            SourcePoll::End => panic!("a followed source never ends"),
+        }
+    }
+}
+
+#[test]
+fn a_followed_file_gives_appended_lines_and_keeps_a_partial_one_back() {
+    const SECOND: u64 = 1_000_000_000;
+    let directory = TemporaryDirectory::new();
+    let path = directory.file("log.json", record(0));
+    let options = [("format", "json"), ("source.monitor-interval", "1 s")];
+    let mut sources = sources(&path, &options, 1).unwrap();
+    let source = sources[0].as_mut();
+    assert_eq!(source.splits(), [0]);
+    assert_eq!(follow(source, 0), expected(1));
+    let mut file = std::fs::File::options().append(true).open(&path).unwrap();
+    write!(file, "{}{}", record(1), &record(2)[..8]).unwrap();
+    assert_eq!(follow(source, SECOND / 2), []);
+    assert_eq!(follow(source, SECOND), expected(2)[1..]);
+    write!(file, "{}", &record(2)[8..]).unwrap();
+    assert_eq!(follow(source, 2 * SECOND), expected(3)[2..]);
+    // Truncated: what is written now is new.
+    std::fs::write(&path, record(0)).unwrap();
+    assert_eq!(follow(source, 3 * SECOND), expected(1));
+    // Rotated: another file has taken the name.
+    std::fs::rename(&path, directory.path().join("log.json.1")).unwrap();
+    directory.file("log.json", record(0));
+    assert_eq!(follow(source, 4 * SECOND), expected(1));
+}
+
+#[test]
+fn new_files_of_a_followed_directory_are_read_by_exactly_one_shard() {
+    const SECOND: u64 = 1_000_000_000;
+    let directory = TemporaryDirectory::new();
+    directory.file("0.json", record(0));
+    let options = [("format", "json"), ("source.monitor-interval", "1 s")];
+    let mut sources = sources(directory.path(), &options, 3).unwrap();
+    let mut rows = Vec::new();
+    for second in 0..10 {
+        for source in &mut sources {
+            rows.extend(follow(source.as_mut(), second * SECOND));
+        }
+        let id = second as i64 + 1;
+        if id < 8 {
+            directory.file(&format!("{id}.json"), record(id));
+        }
+    }
+    rows.sort_unstable();
+    assert_eq!(rows, expected(8));
+}

@@ -1,0 +1,135 @@
+//! `'connector' = 'stdin'`: records from standard input, decoded on all shards.
+//!
+//! **Invariant.** A shard never reads the descriptor: it decodes blocks that the reader thread
+//! has dealt to it, in the order of the input.
+
+use std::sync::mpsc::{Receiver, TryRecvError};
+
+use engine::plan::SourceSpec;
+use shards::clock::Nanos;
+use shards::connector::{ConnectorError, Source, SourcePoll, SourceStatistics, SplitId};
+
+use super::decoding::{MalformedPolicy, TextRows};
+use super::format::{FormatKind, RowFormat, parse_malformed_policy};
+use super::ingest::{IngestLayout, check_metadata};
+use super::options::TableOptions;
+use super::records::count_lines;
+use engine::error::SqlError;
+use reader::{InputMessage, InputQueues};
+
+pub mod reader;
+
+/// A table over standard input, prepared.
+#[derive(Debug)]
+pub struct StandardInput {
+    /// How records become rows.
+    pub format: RowFormat,
+    policy: MalformedPolicy,
+    /// From the reader thread to the shards.
+    pub queues: InputQueues,
+}
+
+impl StandardInput {
+    /// Checks the options; nothing is read yet.
+    ///
+    /// # Errors
+    /// A wrong option or format.
+    pub fn prepare(options: &TableOptions<'_>, shards: usize) -> Result<StandardInput, SqlError> {
+        check_metadata(options.table(), &[])?;
+        let FormatKind::Rows(format) = FormatKind::parse(options)? else {
+            return Err(options
+                .error(
+                    "format",
+                    "standard input cannot be read as Parquet, which needs a file",
+                )
+                .hint("use 'format' = 'json' or 'csv', or 'connector' = 'filesystem'"));
+        };
+        Ok(StandardInput {
+            policy: parse_malformed_policy(options)?,
+            format,
+            queues: InputQueues::new(shards),
+        })
+    }
+}
+
+/// A shard's part of standard input.
+#[derive(Debug)]
+pub struct StandardInputSource {
+    layout: IngestLayout,
+    text: TextRows,
+    queue: Receiver<InputMessage>,
+    /// The line number that the text being decoded starts with.
+    line: u64,
+    /// Whether the decoder has to look for a header: the very first block of the input.
+    at_start: bool,
+    bytes: u64,
+}
+
+impl StandardInputSource {
+    /// Takes shard `shard`'s queue.
+    ///
+    /// # Errors
+    /// When two statements read standard input, or the format cannot decode a wanted column.
+    pub fn new(
+        source: &SourceSpec,
+        input: &StandardInput,
+        shard: usize,
+    ) -> Result<StandardInputSource, ConnectorError> {
+        let layout = IngestLayout::new(source);
+        let queue = input.queues.take_receiver(shard).ok_or_else(|| {
+            ConnectorError::new("standard input can be read by one source only: it cannot be read twice")
+        })?;
+        Ok(StandardInputSource {
+            text: TextRows::new(input.format.decoder(&layout)?, input.policy.clone()),
+            layout,
+            queue,
+            line: 1,
+            at_start: shard == 0,
+            bytes: 0,
+        })
+    }
+}
+
+impl Source for StandardInputSource {
+    fn splits(&self) -> Vec<SplitId> {
+        vec![0]
+    }
+
+    fn poll(&mut self, now: Nanos, rows_max: usize) -> Result<SourcePoll, ConnectorError> {
+        loop {
+            let line = self.line;
+            let place = |buffer: &[u8], at: usize| {
+                format!("standard input, line {}", line + count_lines(&buffer[..at]))
+            };
+            if let Some(rows) = self.text.next(rows_max, place)? {
+                let no_metadata = |_: &str, _: &_, _: usize| unreachable!("invariant: there is no metadata");
+                return Ok(SourcePoll::Rows {
+                    split: 0,
+                    rows: self.layout.assemble(rows, no_metadata),
+                    arrival_ns: now,
+                });
+            }
+            match self.queue.try_recv() {
+                Ok(Ok(block)) => {
+                    self.line = block.line;
+                    self.bytes += block.records.len() as u64;
+                    *self.text.buffer() = block.records;
+                    if std::mem::take(&mut self.at_start) {
+                        let started = self.text.start_file();
+                        started.map_err(|error| ConnectorError::new(format!("standard input: {error}")))?;
+                    }
+                }
+                Ok(Err(error)) => return Err(error),
+                Err(TryRecvError::Empty) => return Ok(SourcePoll::Pending { poll_at: None }),
+                Err(TryRecvError::Disconnected) => return Ok(SourcePoll::End),
+            }
+        }
+    }
+
+    fn statistics(&self) -> SourceStatistics {
+        SourceStatistics {
+            bytes: self.bytes,
+            malformed: self.text.malformed(),
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The one thread that reads standard input, cuts it at record ends and deals the pieces
+//! block-cyclically to the shards.
+//!
+//! ```text
+//! fd 0 ─▶ reader thread ─ block 0, n, … ─▶ bounded queue ─▶ shard 0
+//!                       └ block 1, n+1, … ▶ bounded queue ─▶ shard 1
+//! ```
+//! **Invariant.** Whatever one `read` brought goes out at once, cut at the last record end: a slow
+//! producer's lines never wait for more. Queues are bounded; a full one holds the producer back.
+
+use std::io::{ErrorKind, Read};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+
+use shards::connector::ConnectorError;
+
+use crate::connectors::context::Wake;
+use crate::connectors::records::{RECORD_BYTES_MAX, RecordBoundary, count_lines, record_too_long};
+
+/// Bytes asked for in one read, and so the size of a block at most (a longer record aside).
+const BLOCK_BYTES: usize = 256 << 10;
+/// Blocks that wait for one shard at most.
+const BLOCKS_MAX: usize = 4;
+
+/// Whole records, and the number (from 1) of the line they start with.
+#[derive(Debug)]
+pub struct InputBlock {
+    /// The records' bytes.
+    pub records: Vec<u8>,
+    /// Line of the first record.
+    pub line: u64,
+}
+
+/// What the reader sends: a block, or why there will be no more. A closed queue is the end.
+pub type InputMessage = Result<InputBlock, ConnectorError>;
+
+/// The queues between the reader thread and the shards.
+#[derive(Debug)]
+pub struct InputQueues {
+    senders: Mutex<Option<Vec<SyncSender<InputMessage>>>>,
+    receivers: Vec<Mutex<Option<Receiver<InputMessage>>>>,
+}
+
+impl InputQueues {
+    /// Queues to `shards` shards; nothing is read before [`InputQueues::start`].
+    pub fn new(shards: usize) -> InputQueues {
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| sync_channel(BLOCKS_MAX)).unzip();
+        InputQueues {
+            senders: Mutex::new(Some(senders)),
+            receivers: receivers
+                .into_iter()
+                .map(|receiver| Mutex::new(Some(receiver)))
+                .collect(),
+        }
+    }
+
+    /// Shard `shard`'s end of its queue; taken once.
+    pub fn take_receiver(&self, shard: usize) -> Option<Receiver<InputMessage>> {
+        self.receivers[shard]
+            .lock()
+            .expect("invariant: nobody panics while taking a queue")
+            .take()
+    }
+
+    /// Starts the reader thread over `input`; it ends with its input, when the shards have gone, or
+    /// with the process. Called once. `name` is what messages call the input.
+    pub fn start(
+        &self,
+        input: impl Read + Send + 'static,
+        name: &'static str,
+        boundary: RecordBoundary,
+        wakers: Vec<Arc<dyn Wake>>,
+    ) {
+        let senders = self
+            .senders
+            .lock()
+            .expect("invariant: nobody panics while taking a queue")
+            .take()
+            .expect("invariant: the reader is started once");
+        std::thread::Builder::new()
+            .name("velocore-stdin".to_string())
+            .spawn(move || {
+                let mut dealer = Dealer {
+                    senders,
+                    wakers,
+                    next: 0,
+                };
+                if let Err(error) = deal_records(input, name, boundary, &mut dealer) {
+                    dealer.deal(Err(error));
+                }
+                dealer.end();
+            })
+            .expect("invariant: the process may start a thread");
+    }
+}
+
+/// Sends blocks to the shards in turn.
+struct Dealer {
+    senders: Vec<SyncSender<InputMessage>>,
+    wakers: Vec<Arc<dyn Wake>>,
+    next: usize,
+}
+
+impl Dealer {
+    /// Sends to the shard whose turn it is; false once that shard has gone.
+    fn deal(&mut self, message: InputMessage) -> bool {
+        let shard = self.next;
+        self.next = (self.next + 1) % self.senders.len();
+        if self.senders[shard].send(message).is_err() {
+            return false;
+        }
+        self.wakers[shard].wake();
+        true
+    }
+
+    /// Closes the queues and lets every shard see it.
+    fn end(self) {
+        drop(self.senders);
+        for waker in &self.wakers {
+            waker.wake();
+        }
+    }
+}
+
+fn deal_records(
+    mut input: impl Read,
+    name: &str,
+    boundary: RecordBoundary,
+    dealer: &mut Dealer,
+) -> Result<(), ConnectorError> {
+    let mut buffer: Vec<u8> = Vec::new();
+    let mut line = 1;
+    loop {
+        let held = buffer.len();
+        buffer.resize(held + BLOCK_BYTES, 0);
+        let read = read_some(&mut input, &mut buffer[held..]).map_err(|error| {
+            ConnectorError::new(format!("cannot read {name} behind line {line}: {error}"))
+        })?;
+        buffer.truncate(held + read);
+        // Without quotes only the new bytes can hold the end of a record.
+        let scan_from = if boundary.is_splittable() { held } else { 0 };
+        let whole = match boundary.whole_records(&buffer[scan_from..]) {
+            _ if read == 0 => buffer.len(),
+            0 => 0,
+            length => scan_from + length,
+        };
+        if whole > 0 {
+            let rest = buffer.split_off(whole);
+            let records = std::mem::replace(&mut buffer, rest);
+            let block = InputBlock { line, records };
+            line += count_lines(&block.records);
+            if !dealer.deal(Ok(block)) {
+                return Ok(());
+            }
+        } else if buffer.len() > RECORD_BYTES_MAX {
+            return Err(ConnectorError::new(record_too_long(&format!(
+                "{name}, line {line}"
+            ))));
+        }
+        if read == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads what is there; 0 is the end.
+fn read_some(input: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match input.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let stdin = rustix::stdio::stdin();
+                let mut wait = [rustix::event::PollFd::new(&stdin, rustix::event::PollFlags::IN)];
+                rustix::event::poll(&mut wait, None)?;
+            }
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct NoWake;
+
+    impl Wake for NoWake {
+        fn wake(&self) {}
+    }
+
+    /// A producer that gives these pieces, one a read.
+    struct Pieces(Vec<&'static str>);
+
+    impl Read for Pieces {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            if self.0.is_empty() {
+                return Ok(0);
+            }
+            let piece = self.0.remove(0);
+            buffer[..piece.len()].copy_from_slice(piece.as_bytes());
+            Ok(piece.len())
+        }
+    }
+
+    #[test]
+    fn every_read_goes_out_at_once_as_whole_records_in_turn() {
+        let queues = InputQueues::new(2);
+        let wakers: Vec<Arc<dyn Wake>> = vec![Arc::new(NoWake), Arc::new(NoWake)];
+        let pieces = Pieces(vec!["a\nb", "c\nd\n", "e", "f"]);
+        queues.start(pieces, "standard input", RecordBoundary::Line, wakers);
+        let read = |shard: usize| -> Vec<(u64, String)> {
+            let receiver = queues.take_receiver(shard).unwrap();
+            receiver
+                .iter()
+                .map(|message| message.unwrap())
+                .map(|block| (block.line, String::from_utf8(block.records).unwrap()))
+                .collect()
+        };
+        assert_eq!(read(0), [(1, "a\n".to_string()), (4, "ef".to_string())]);
+        assert_eq!(read(1), [(2, "bc\nd\n".to_string())]);
+    }
+
+    #[test]
+    fn a_record_without_end_is_refused_within_bounded_memory() {
+        let queues = InputQueues::new(1);
+        let endless = std::io::repeat(b'x');
+        queues.start(
+            endless,
+            "standard input",
+            RecordBoundary::Line,
+            vec![Arc::new(NoWake)],
+        );
+        let message = queues.take_receiver(0).unwrap().recv().unwrap();
+        let error = message.expect_err("the record is too long").message;
+        assert!(error.contains("standard input, line 1"), "{error}");
+    }
+}
