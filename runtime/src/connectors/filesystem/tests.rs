@@ -102,8 +102,11 @@ fn files_of_a_directory_are_read_whatever_their_compression() {
     directory.file("d.json", "");
     directory.file("e.json", part(30, 31).trim_end());
     for shards in 1..=7 {
-        let mut sources = sources(directory.path(), &[("format", "json")], shards).unwrap();
-        assert_eq!(drain_all(&mut sources, 1000), expected(31), "{shards} shards");
+        for block in ["1", "50", "1000000"] {
+            let options = [("format", "json"), ("source.block-size", block)];
+            let mut sources = sources(directory.path(), &options, shards).unwrap();
+            assert_eq!(drain_all(&mut sources, 1000), expected(31), "{shards} shards");
+        }
     }
 }
 
