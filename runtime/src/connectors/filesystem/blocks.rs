@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn every_record_is_read_exactly_once_for_every_block_size_and_shard_count() {
-        let directory = TemporaryDirectory::new();
+        let directory = TemporaryDirectory::create();
         let texts = [
             "one\ntwo\nthree\n\nfive is longer than the others\nsix",
             "a\n",
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_record_longer_than_accepted_is_an_error_and_not_a_growing_buffer() {
-        let directory = TemporaryDirectory::new();
+        let directory = TemporaryDirectory::create();
         let path = directory.file("long.txt", vec![b'x'; 3 * RECORD_BYTES_MAX]);
         let end = std::fs::metadata(&path).unwrap().len();
         let mut blocks = FileBlocks::open(&path, end, 1 << 20, 0, 1).unwrap();
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn line_numbers_count_the_lines_before_an_offset() {
-        let directory = TemporaryDirectory::new();
+        let directory = TemporaryDirectory::create();
         let path = directory.file("lines.txt", "a\nbb\nccc\n");
         assert_eq!(line_number_at(&path, 0).unwrap(), 1);
         assert_eq!(line_number_at(&path, 2).unwrap(), 2);
