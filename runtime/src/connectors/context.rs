@@ -319,3 +319,6 @@ fn unknown_connector(options: &TableOptions<'_>, name: &str, known: &[&str]) -> 
         _ => error.hint(format!("connectors that can be {role}: {list}")),
     }
 }
+
+#[cfg(test)]
+mod tests;

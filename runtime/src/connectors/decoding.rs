@@ -79,12 +79,21 @@ impl TextRows {
         self.buffer.len()
     }
 
+    /// The records start at byte `first` of the buffer.
+    pub fn skip(&mut self, first: usize) {
+        assert!(
+            self.cursor == 0 && first <= self.buffer.len(),
+            "invariant: a fresh buffer is skipped into"
+        );
+        self.cursor = first;
+    }
+
     /// The buffer is the beginning of a file: a header is read and left out.
     ///
     /// # Errors
     /// When the header lacks a wanted column.
     pub fn start_file(&mut self) -> Result<(), String> {
-        self.cursor += self.decoder.start_file(&self.buffer)?;
+        self.cursor += self.decoder.start_file(&self.buffer[self.cursor..])?;
         Ok(())
     }
 

@@ -20,6 +20,7 @@ pub mod context;
 pub mod decoding;
 pub mod filesystem;
 pub mod format;
+pub mod generated;
 pub mod ingest;
 pub mod memory;
 pub mod options;

@@ -75,7 +75,7 @@ pub struct TemporaryDirectory(PathBuf);
 
 impl TemporaryDirectory {
     /// A new, empty directory.
-    pub fn new() -> TemporaryDirectory {
+    pub fn create() -> TemporaryDirectory {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = format!(
             "velocore-connectors-{}-{}",

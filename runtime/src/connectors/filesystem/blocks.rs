@@ -9,12 +9,22 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use memchr::memchr;
+use rustix::buffer::spare_capacity;
 use shards::connector::ConnectorError;
 
 use crate::connectors::records::{RECORD_BYTES_MAX, record_too_long};
 
 /// Bytes read behind a block at first, to find the end of its last record.
 const TAIL_BYTES: usize = 4 << 10;
+
+/// The records of a block, as they lie in the buffer they were read into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockRecords {
+    /// Offset in the file of the buffer's first byte.
+    pub offset: u64,
+    /// Where in the buffer the first record starts; the records go on to the buffer's end.
+    pub first: usize,
+}
 
 /// One shard's blocks of one file.
 #[derive(Debug)]
@@ -61,31 +71,33 @@ impl FileBlocks {
         self.next_block
     }
 
-    /// Fills `buffer` with the records of the next block that has any, and gives the offset of the
-    /// first; `None` at the end. The last record of a file may lack its line break.
+    /// Fills `buffer` with the records of the next block that has any; `None` at the end. The last record of a file may lack its line break.
     ///
     /// # Errors
     /// A read that fails, a file that has shrunk, a record that is too long.
-    pub fn read(&mut self, buffer: &mut Vec<u8>) -> Result<Option<u64>, ConnectorError> {
+    pub fn read(&mut self, buffer: &mut Vec<u8>) -> Result<Option<BlockRecords>, ConnectorError> {
         loop {
-            let Some(start) = self.next_block.checked_mul(self.block_bytes) else {
-                return Ok(None);
+            buffer.clear();
+            let start = match self.next_block.checked_mul(self.block_bytes) {
+                Some(start) if start < self.end => start,
+                _ => return Ok(None),
             };
-            if start >= self.end {
-                return Ok(None);
-            }
             let end = (start + self.block_bytes).min(self.end);
             self.next_block += self.stride;
             self.read_ahead();
-            if let Some(offset) = self.read_block(start, end, buffer)? {
-                return Ok(Some(offset));
+            if let Some(records) = self.read_block(start, end, buffer)? {
+                return Ok(Some(records));
             }
         }
     }
 
     /// Records that start in `start..end`.
-    fn read_block(&self, start: u64, end: u64, buffer: &mut Vec<u8>) -> Result<Option<u64>, ConnectorError> {
-        buffer.clear();
+    fn read_block(
+        &self,
+        start: u64,
+        end: u64,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<BlockRecords>, ConnectorError> {
         let read_from = start.saturating_sub(1);
         self.extend(buffer, read_from, (end + TAIL_BYTES as u64).min(self.end))?;
         // A record starts at the beginning of the file and behind every line break.
@@ -117,22 +129,34 @@ impl FileBlocks {
         };
         assert!(first < last, "invariant: a block's records have bytes");
         buffer.truncate(last);
-        buffer.drain(..first);
-        Ok(Some(read_from + first as u64))
+        Ok(Some(BlockRecords {
+            offset: read_from,
+            first,
+        }))
     }
 
     /// Appends bytes `from..to` of the file.
     fn extend(&self, buffer: &mut Vec<u8>, from: u64, to: u64) -> Result<(), ConnectorError> {
-        let held = buffer.len();
-        buffer.resize(held + (to - from) as usize, 0);
-        self.file
-            .read_exact_at(&mut buffer[held..], from)
-            .map_err(|error| {
-                ConnectorError::new(format!(
-                    "cannot read {} at byte {from}: {error}; was it changed while the job ran?",
-                    self.path.display()
-                ))
-            })
+        let wanted = buffer.len() + (to - from) as usize;
+        let mut at = from;
+        while buffer.len() < wanted {
+            buffer.reserve_exact(wanted - buffer.len());
+            match rustix::io::pread(&self.file, spare_capacity(buffer), at) {
+                Ok(0) => return Err(self.failed(at, &"the file has become shorter")),
+                Ok(read) => at += read as u64,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(self.failed(at, &error)),
+            }
+        }
+        buffer.truncate(wanted);
+        Ok(())
+    }
+
+    fn failed(&self, at: u64, error: &dyn std::fmt::Display) -> ConnectorError {
+        ConnectorError::new(format!(
+            "cannot read {} at byte {at}: {error}; was it changed while the job ran?",
+            self.path.display()
+        ))
     }
 
     /// Asks the kernel to fetch the block after this one.
@@ -175,14 +199,12 @@ mod tests {
         for shard in 0..shards {
             let mut blocks = FileBlocks::open(path, end, block_bytes, shard, shards).unwrap();
             let mut buffer = Vec::new();
-            while let Some(offset) = blocks.read(&mut buffer).unwrap() {
+            while let Some(BlockRecords { offset, first }) = blocks.read(&mut buffer).unwrap() {
                 let content = std::fs::read(path).unwrap();
-                assert_eq!(
-                    &content[offset as usize..offset as usize + buffer.len()],
-                    &buffer[..]
-                );
-                assert!(offset == 0 || content[offset as usize - 1] == b'\n');
-                let text = String::from_utf8(buffer.clone()).unwrap();
+                let offset = offset as usize;
+                assert_eq!(&content[offset..offset + buffer.len()], &buffer[..]);
+                assert!(offset + first == 0 || content[offset + first - 1] == b'\n');
+                let text = String::from_utf8(buffer[first..].to_vec()).unwrap();
                 records.extend(text.lines().map(str::to_string));
             }
         }
@@ -191,7 +213,7 @@ mod tests {
 
     #[test]
     fn every_record_is_read_exactly_once_for_every_block_size_and_shard_count() {
-        let directory = TemporaryDirectory::new();
+        let directory = TemporaryDirectory::create();
         let texts = [
             "one\ntwo\nthree\n\nfive is longer than the others\nsix",
             "a\n",
@@ -218,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_record_longer_than_accepted_is_an_error_and_not_a_growing_buffer() {
-        let directory = TemporaryDirectory::new();
+        let directory = TemporaryDirectory::create();
         let path = directory.file("long.txt", vec![b'x'; 3 * RECORD_BYTES_MAX]);
         let end = std::fs::metadata(&path).unwrap().len();
         let mut blocks = FileBlocks::open(&path, end, 1 << 20, 0, 1).unwrap();
@@ -230,7 +252,7 @@ mod tests {
 
     #[test]
     fn line_numbers_count_the_lines_before_an_offset() {
-        let directory = TemporaryDirectory::new();
+        let directory = TemporaryDirectory::create();
         let path = directory.file("lines.txt", "a\nbb\nccc\n");
         assert_eq!(line_number_at(&path, 0).unwrap(), 1);
         assert_eq!(line_number_at(&path, 2).unwrap(), 2);

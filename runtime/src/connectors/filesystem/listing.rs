@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_directory_is_its_visible_files_in_name_order() {
-        let directory = TemporaryDirectory::new();
+        let directory = TemporaryDirectory::create();
         for name in [
             "b.json",
             "a.json",
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_glob_matches_files_and_a_missing_file_is_named() {
-        let directory = TemporaryDirectory::new();
+        let directory = TemporaryDirectory::create();
         directory.file("x1.csv", "");
         directory.file("x2.json", "");
         let pattern = directory.path().join("x*.csv");

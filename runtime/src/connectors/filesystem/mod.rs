@@ -100,9 +100,10 @@ impl FilesystemTable {
         )?;
         let kind = FormatKind::parse(options)?;
         let compression = options.word("compression", Compression::WORDS)?;
-        let block_bytes = options
-            .integer("source.block-size", 1)?
-            .map_or(BLOCK_BYTES, |bytes| bytes as u64);
+        let block_bytes = options.bytes("source.block-size")?.unwrap_or(BLOCK_BYTES);
+        if block_bytes == 0 {
+            return Err(options.invalid("source.block-size", "a size above zero"));
+        }
         let follow_us = options.duration_us("source.monitor-interval")?;
         let pattern = FilePattern::parse(path);
         let (format, policy) = match kind {
@@ -150,9 +151,12 @@ impl FilesystemTable {
         compression: Option<Compression>,
         layout: &IngestLayout,
     ) -> Result<InputFile, String> {
-        let metadata = std::fs::File::open(path)
-            .and_then(|file| file.metadata())
-            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let unreadable = |error| format!("cannot read {}: {error}", path.display());
+        let metadata = path.metadata().map_err(unreadable)?;
+        if metadata.is_file() {
+            // Whether it may be read is known now; a pipe would wait for its writer.
+            std::fs::File::open(path).map_err(unreadable)?;
+        }
         let bytes = metadata.len();
         let compression = compression.unwrap_or_else(|| Compression::of_path(path));
         let (content, pieces) = match &self.format {

@@ -333,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_part_is_hidden_until_it_is_closed_and_leftovers_are_not_touched() {
-        let directory = TemporaryDirectory::new();
+        let directory = TemporaryDirectory::create();
         directory.file("part-1-4.json", "old\n");
         directory.file(".part-0-6.json.inprogress", "crashed");
         let table = prepare(directory.path(), &[("format", "json")], &Changelog::Append).unwrap();
@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_sink_without_rows_leaves_no_part() {
-        let directory = TemporaryDirectory::new();
+        let directory = TemporaryDirectory::create();
         let table = prepare(directory.path(), &[("format", "json")], &Changelog::Append).unwrap();
         assert!(table.sink(0, schema(), false).close().unwrap());
         assert_eq!(visible(directory.path()).len(), 0);
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_part_is_rolled_when_it_is_big_enough_and_compressed_parts_can_be_read() {
-        let directory = TemporaryDirectory::new();
+        let directory = TemporaryDirectory::create();
         let options = [
             ("format", "json"),
             ("compression", "gzip"),
@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn parquet_parts_can_be_read_and_refuse_changing_rows_when_the_job_is_prepared() {
-        let directory = TemporaryDirectory::new();
+        let directory = TemporaryDirectory::create();
         let options = [("format", "parquet")];
         let error = prepare(directory.path(), &options, &Changelog::Retract).unwrap_err();
         assert!(
@@ -403,7 +403,7 @@ mod tests {
 
     #[test]
     fn lines_of_a_changelog_carry_the_op() {
-        let directory = TemporaryDirectory::new();
+        let directory = TemporaryDirectory::create();
         let table = prepare(directory.path(), &[("format", "json")], &Changelog::Retract).unwrap();
         let mut sink = table.sink(0, schema(), true);
         let (rows, _, _) = batch(5..6).into_parts();

@@ -18,7 +18,7 @@ use engine::plan::{SourceSpec, SourceWatermark};
 use shards::clock::Nanos;
 use shards::connector::{ConnectorError, Source, SourcePoll, SourceStatistics, SplitId};
 
-use super::blocks::{FileBlocks, line_number_at};
+use super::blocks::{BlockRecords, FileBlocks, line_number_at};
 use super::parquet::ParquetRows;
 use super::stream::{FileStream, StreamPlace};
 use super::{Content, FilesystemTable, InputFile};
@@ -154,9 +154,10 @@ impl FilesystemSource {
             }
             Reader::Blocks(blocks) => {
                 let text = self.text.as_mut().expect("invariant: text files have a decoder");
-                let Some(offset) = blocks.read(text.buffer())? else {
+                let Some(BlockRecords { offset, first }) = blocks.read(text.buffer())? else {
                     return Ok(false);
                 };
+                text.skip(first);
                 *resume = Resume::Block(blocks.next_block());
                 self.bytes += text.filled() as u64;
                 Place::Block { offset }

@@ -71,7 +71,7 @@ fn drain_all(sources: &mut [Box<dyn Source>], rows_max: usize) -> Vec<(i64, Stri
 
 #[test]
 fn a_json_file_is_read_once_for_every_block_size_and_shard_count() {
-    let directory = TemporaryDirectory::new();
+    let directory = TemporaryDirectory::create();
     let text: String = (0..40).map(record).collect();
     let path = directory.file("events.json", &text);
     for block in [1, 2, 7, 30, 31, 64, 500, 100_000] {
@@ -89,7 +89,7 @@ fn a_json_file_is_read_once_for_every_block_size_and_shard_count() {
 
 #[test]
 fn files_of_a_directory_are_read_whatever_their_compression() {
-    let directory = TemporaryDirectory::new();
+    let directory = TemporaryDirectory::create();
     let part = |from: i64, to: i64| (from..to).map(record).collect::<String>();
     directory.file("a.json", part(0, 10));
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -102,14 +102,17 @@ fn files_of_a_directory_are_read_whatever_their_compression() {
     directory.file("d.json", "");
     directory.file("e.json", part(30, 31).trim_end());
     for shards in 1..=7 {
-        let mut sources = sources(directory.path(), &[("format", "json")], shards).unwrap();
-        assert_eq!(drain_all(&mut sources, 1000), expected(31), "{shards} shards");
+        for block in ["1", "50", "1000000"] {
+            let options = [("format", "json"), ("source.block-size", block)];
+            let mut sources = sources(directory.path(), &options, shards).unwrap();
+            assert_eq!(drain_all(&mut sources, 1000), expected(31), "{shards} shards");
+        }
     }
 }
 
 #[test]
 fn rows_before_a_malformed_record_are_delivered_before_the_error_that_names_its_line() {
-    let directory = TemporaryDirectory::new();
+    let directory = TemporaryDirectory::create();
     let mut text: String = (0..20).map(record).collect();
     text += "{\"id\": what}\n";
     text += &(20..30).map(record).collect::<String>();
@@ -130,7 +133,7 @@ fn rows_before_a_malformed_record_are_delivered_before_the_error_that_names_its_
 
 #[test]
 fn malformed_records_go_to_the_dead_letter_file_as_they_came() {
-    let directory = TemporaryDirectory::new();
+    let directory = TemporaryDirectory::create();
     let path = directory.file("bad.json", format!("{}oops\n{}[1]", record(0), record(1)));
     let letters = directory.path().join("letters");
     let options = [
@@ -145,7 +148,7 @@ fn malformed_records_go_to_the_dead_letter_file_as_they_came() {
 
 #[test]
 fn a_truncated_gzip_file_gives_its_rows_and_then_an_error_with_its_path() {
-    let directory = TemporaryDirectory::new();
+    let directory = TemporaryDirectory::create();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let text: String = (0..5000).map(record).collect();
     gzip.write_all(text.as_bytes()).unwrap();
@@ -164,7 +167,7 @@ fn a_truncated_gzip_file_gives_its_rows_and_then_an_error_with_its_path() {
 
 #[test]
 fn a_missing_file_and_an_empty_directory_are_told_with_their_path() {
-    let directory = TemporaryDirectory::new();
+    let directory = TemporaryDirectory::create();
     let missing = directory.path().join("missing.json");
     let error = sources(&missing, &[("format", "json")], 1).err().unwrap();
     assert!(
@@ -177,7 +180,7 @@ fn a_missing_file_and_an_empty_directory_are_told_with_their_path() {
 
 #[test]
 fn an_empty_file_has_no_rows() {
-    let directory = TemporaryDirectory::new();
+    let directory = TemporaryDirectory::create();
     for (name, format) in [("e.json", "json"), ("e.parquet", "parquet")] {
         let path = directory.file(name, "");
         let mut sources = sources(&path, &[("format", format)], 2).unwrap();
@@ -207,7 +210,7 @@ fn parquet_file(path: &Path, rows: i64) {
 
 #[test]
 fn parquet_row_groups_are_dealt_over_shards_and_columns_cast_to_the_declared_types() {
-    let directory = TemporaryDirectory::new();
+    let directory = TemporaryDirectory::create();
     let path = directory.path().join("events.parquet");
     parquet_file(&path, 95);
     for shards in 1..=7 {
@@ -218,7 +221,7 @@ fn parquet_row_groups_are_dealt_over_shards_and_columns_cast_to_the_declared_typ
 
 #[test]
 fn a_truncated_parquet_file_and_a_missing_column_are_told_before_anything_runs() {
-    let directory = TemporaryDirectory::new();
+    let directory = TemporaryDirectory::create();
     let whole = directory.path().join("whole.parquet");
     parquet_file(&whole, 95);
     let bytes = std::fs::read(&whole).unwrap();
@@ -251,7 +254,7 @@ fn files_are_read_by_event_time_and_not_by_their_order() {
     use datafusion_physical_expr::expressions::Column;
     use engine::plan::SourceWatermark;
 
-    let directory = TemporaryDirectory::new();
+    let directory = TemporaryDirectory::create();
     let records = |from: i64, to: i64| (from..to).map(record).collect::<String>();
     // `a` and `b` cover the same time, `c` comes before both; more files than may be open.
     directory.file("a.json", records(1000, 1300));
@@ -317,7 +320,7 @@ fn follow(source: &mut dyn Source, now: u64) -> Vec<(i64, String)> {
 #[test]
 fn a_followed_file_gives_appended_lines_and_keeps_a_partial_one_back() {
     const SECOND: u64 = 1_000_000_000;
-    let directory = TemporaryDirectory::new();
+    let directory = TemporaryDirectory::create();
     let path = directory.file("log.json", record(0));
     let options = [("format", "json"), ("source.monitor-interval", "1 s")];
     let mut sources = sources(&path, &options, 1).unwrap();
@@ -342,7 +345,7 @@ fn a_followed_file_gives_appended_lines_and_keeps_a_partial_one_back() {
 #[test]
 fn new_files_of_a_followed_directory_are_read_by_exactly_one_shard() {
     const SECOND: u64 = 1_000_000_000;
-    let directory = TemporaryDirectory::new();
+    let directory = TemporaryDirectory::create();
     directory.file("0.json", record(0));
     let options = [("format", "json"), ("source.monitor-interval", "1 s")];
     let mut sources = sources(directory.path(), &options, 3).unwrap();
