@@ -121,3 +121,6 @@ impl Output {
         self.batches.is_empty()
     }
 }
+
+pub mod group_aggregate;
+pub mod local_group_aggregate;
