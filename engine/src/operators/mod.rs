@@ -131,3 +131,17 @@ impl Output {
         self.batches.is_empty()
     }
 }
+
+pub mod group_aggregate;
+pub mod local_group_aggregate;
+
+pub mod local_window_aggregate;
+pub mod slices;
+pub mod window_aggregate;
+
+mod separate_windows;
+mod shared_windows;
+mod window_parts;
+
+#[cfg(test)]
+mod aggregate_tests;
