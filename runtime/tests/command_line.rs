@@ -18,12 +18,19 @@ fn folder(name: &str) -> PathBuf {
 
 fn velocore(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_velocore"));
-    command.current_dir(folder).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .current_dir(folder)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
 fn run(folder: &Path, sql: &str) -> Output {
-    velocore(folder, &["run", "--shards", "2", "-e", sql]).output().unwrap()
+    velocore(folder, &["run", "--shards", "2", "-e", sql])
+        .output()
+        .unwrap()
 }
 
 /// Runs `sql` and expects it to fail with `code` and a message that holds all `parts`.
@@ -47,17 +54,30 @@ fn a_query_is_a_filter_in_a_pipe() {
     let folder = folder("pipe");
     let sql = "CREATE TABLE bid (auction BIGINT, price BIGINT) WITH ('connector' = 'stdin', 'format' = 'json'); \
                SELECT auction FROM bid WHERE price > 10;";
-    let mut child = velocore(&folder, &["run", "--shards", "2", "-e", sql]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = velocore(&folder, &["run", "--shards", "2", "-e", sql])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut input = child.stdin.take().unwrap();
     for price in 0..100 {
         writeln!(input, "{{\"auction\": {price}, \"price\": {price}}}").unwrap();
     }
     drop(input);
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut found: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_string).collect();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let mut found: Vec<String> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(str::to_string)
+        .collect();
     found.sort();
-    let mut expected: Vec<String> = (11..100).map(|auction| format!("{{\"auction\":{auction}}}")).collect();
+    let mut expected: Vec<String> = (11..100)
+        .map(|auction| format!("{{\"auction\":{auction}}}"))
+        .collect();
     expected.sort();
     assert_eq!(found, expected);
 }
@@ -68,7 +88,9 @@ fn a_reader_that_closes_the_pipe_early_ends_the_job_quietly() {
     let sql = "CREATE TABLE bid (auction BIGINT, price BIGINT) \
                WITH ('connector' = 'nexmark', 'nexmark.table' = 'bid', 'events' = '20000000'); \
                SELECT auction, price FROM bid;";
-    let mut child = velocore(&folder, &["run", "--shards", "2", "-e", sql]).spawn().unwrap();
+    let mut child = velocore(&folder, &["run", "--shards", "2", "-e", sql])
+        .spawn()
+        .unwrap();
     let mut first = String::new();
     let mut reader = BufReader::new(child.stdout.take().unwrap());
     reader.read_line(&mut first).unwrap();
@@ -87,7 +109,9 @@ fn start_followed(folder: &Path) -> (Child, BufReader<std::process::ChildStdout>
                'filesystem', 'path' = 'bids.ndjson', 'format' = 'json', 'source.monitor-interval' = '20 ms'); \
                SELECT window_start, COUNT(*) AS n FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '10' SECOND)) \
                GROUP BY window_start, window_end;";
-    let mut child = velocore(folder, &["run", "--shards", "1", "-e", sql]).spawn().unwrap();
+    let mut child = velocore(folder, &["run", "--shards", "1", "-e", sql])
+        .spawn()
+        .unwrap();
     let mut reader = BufReader::new(child.stdout.take().unwrap());
     let mut first = String::new();
     reader.read_line(&mut first).unwrap();
@@ -95,7 +119,11 @@ fn start_followed(folder: &Path) -> (Child, BufReader<std::process::ChildStdout>
 }
 
 fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status().unwrap();
+    let status = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(child.id().to_string())
+        .status()
+        .unwrap();
     assert!(status.success());
 }
 
@@ -118,18 +146,32 @@ fn an_interrupt_in_the_middle_of_a_followed_file_leaves_whole_lines_of_complete_
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let expected = "{\"window_start\":\"2024-01-01 00:00:00.000\",\"n\":2}\n\
                     {\"window_start\":\"2024-01-01 00:00:10.000\",\"n\":1}\n";
-    assert_eq!(first + &rest, expected, "the window from 00:00:20 is not complete");
+    assert_eq!(
+        first + &rest,
+        expected,
+        "the window from 00:00:20 is not complete"
+    );
 }
 
 #[test]
 fn a_followed_file_yields_rows_that_are_appended() {
     let folder = folder("followed");
-    bids(&folder, &[r#"{"auction": 1, "ts": "2024-01-01 00:00:01.000"}"#, r#"{"auction": 2, "ts": "2024-01-01 00:00:11.000"}"#]);
+    bids(
+        &folder,
+        &[
+            r#"{"auction": 1, "ts": "2024-01-01 00:00:01.000"}"#,
+            r#"{"auction": 2, "ts": "2024-01-01 00:00:11.000"}"#,
+        ],
+    );
     let (mut child, mut reader, first) = start_followed(&folder);
     assert!(first.contains("00:00:00.000"), "{first}");
-    let mut file = fs::OpenOptions::new().append(true).open(folder.join("bids.ndjson")).unwrap();
+    let mut file = fs::OpenOptions::new()
+        .append(true)
+        .open(folder.join("bids.ndjson"))
+        .unwrap();
     // A line that arrives in two parts is one line.
-    file.write_all(br#"{"auction": 3, "ts": "2024-01-01 00:"#).unwrap();
+    file.write_all(br#"{"auction": 3, "ts": "2024-01-01 00:"#)
+        .unwrap();
     file.flush().unwrap();
     file.write_all(b"00:25.000\"}\n").unwrap();
     let mut second = String::new();
@@ -144,7 +186,12 @@ fn a_followed_file_yields_rows_that_are_appended() {
 
 #[test]
 fn a_missing_file_is_named() {
-    check_failure(&folder("missing"), &format!("{BIDS} SELECT auction FROM bid;"), 1, &["bids.ndjson"]);
+    check_failure(
+        &folder("missing"),
+        &format!("{BIDS} SELECT auction FROM bid;"),
+        1,
+        &["bids.ndjson"],
+    );
 }
 
 #[test]
@@ -152,7 +199,11 @@ fn an_empty_file_has_no_rows() {
     let folder = folder("empty");
     fs::write(folder.join("bids.ndjson"), "").unwrap();
     let output = run(&folder, &format!("{BIDS} SELECT auction FROM bid;"));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert_eq!(output.stdout, b"");
 }
 
@@ -167,7 +218,12 @@ fn a_value_of_the_wrong_type_stops_the_job_after_what_was_complete() {
             r#"{"auction": 3, "price": 5, "ts": "2024-01-01 00:00:03.000"}"#,
         ],
     );
-    let output = check_failure(&folder, &format!("{BIDS} SELECT auction FROM bid;"), 1, &["bids.ndjson", "line 2", "auction"]);
+    let output = check_failure(
+        &folder,
+        &format!("{BIDS} SELECT auction FROM bid;"),
+        1,
+        &["bids.ndjson", "line 2", "auction"],
+    );
     assert_eq!(String::from_utf8_lossy(&output.stdout), "{\"auction\":1}\n");
 }
 
@@ -178,15 +234,30 @@ fn malformed_records_may_be_skipped_or_set_aside() {
     let skipping = "CREATE TABLE bid (auction BIGINT) WITH ('connector' = 'filesystem', 'path' = 'bids.ndjson', \
                     'format' = 'json', 'json.dead-letter-file' = 'dead.ndjson'); SELECT auction FROM bid;";
     let output = run(&folder, skipping);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "{\"auction\":1}\n{\"auction\":3}\n");
-    assert!(fs::read_to_string(folder.join("dead.ndjson")).unwrap().contains("not json"));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "{\"auction\":1}\n{\"auction\":3}\n"
+    );
+    assert!(
+        fs::read_to_string(folder.join("dead.ndjson"))
+            .unwrap()
+            .contains("not json")
+    );
 }
 
 #[test]
 fn bytes_that_are_not_utf8_are_told_with_their_line() {
     let folder = folder("utf8");
-    fs::write(folder.join("bids.ndjson"), b"{\"name\": \"a\"}\n{\"name\": \"\xff\xfe\"}\n").unwrap();
+    fs::write(
+        folder.join("bids.ndjson"),
+        b"{\"name\": \"a\"}\n{\"name\": \"\xff\xfe\"}\n",
+    )
+    .unwrap();
     let sql = "CREATE TABLE bid (name STRING) WITH ('connector' = 'filesystem', 'path' = 'bids.ndjson', 'format' = 'json'); \
                SELECT name FROM bid;";
     check_failure(&folder, sql, 1, &["bids.ndjson", "line 2", "UTF-8"]);
@@ -202,13 +273,22 @@ fn a_line_of_100_megabytes_is_refused_in_bounded_memory() {
     }
     file.write_all(b"\"}\n").unwrap();
     drop(file);
-    check_failure(&folder, &format!("{BIDS} SELECT auction FROM bid;"), 1, &["bids.ndjson", "line 1"]);
+    check_failure(
+        &folder,
+        &format!("{BIDS} SELECT auction FROM bid;"),
+        1,
+        &["bids.ndjson", "line 1"],
+    );
 }
 
 #[test]
 fn a_truncated_parquet_file_is_named() {
     let folder = folder("truncated");
-    fs::write(folder.join("bids.parquet"), b"PAR1 this is where the file was cut").unwrap();
+    fs::write(
+        folder.join("bids.parquet"),
+        b"PAR1 this is where the file was cut",
+    )
+    .unwrap();
     let sql = "CREATE TABLE bid (auction BIGINT) WITH ('connector' = 'filesystem', 'path' = 'bids.parquet', \
                'format' = 'parquet'); SELECT auction FROM bid;";
     check_failure(&folder, sql, 1, &["bids.parquet"]);
@@ -221,20 +301,40 @@ fn mistakes_in_sql_are_pointed_at() {
     let check = |sql: &str, parts: &[&str]| {
         check_failure(&folder, sql, 2, parts);
     };
-    check(&format!("{BIDS}\nSELECT auctoin FROM bid;"), &["auctoin", ":2:8", "auction"]);
-    check(&format!("{BIDS}\nSELECT auction FROM bids;"), &["bids", ":2:21", "bid"]);
+    check(
+        &format!("{BIDS}\nSELECT auctoin FROM bid;"),
+        &["auctoin", ":2:8", "auction"],
+    );
+    check(
+        &format!("{BIDS}\nSELECT auction FROM bids;"),
+        &["bids", ":2:21", "bid"],
+    );
     check(&format!("{BIDS}\n{BIDS}"), &["bid", ":2:14"]);
-    check("CREATE TABLE t (a BIGINT) WITH ('connector' = 'filesystem', 'pfad' = 'x');", &["pfad", ":1:61", "path"]);
-    check("CREATE TABLE t (a BIGINT, WATERMARK FOR a AS a) WITH ('connector' = 'stdin');", &["`a`", ":1:41"]);
-    check("CREATE TABLE t (a BIGNT) WITH ('connector' = 'stdin');", &["BIGNT", "BIGINT", ":1:19"]);
-    check(&format!("{BIDS}\nSELECT auction FROM bid ORDER BY auction;"), &["ORDER BY", ":2:"]);
+    check(
+        "CREATE TABLE t (a BIGINT) WITH ('connector' = 'filesystem', 'pfad' = 'x');",
+        &["pfad", ":1:61", "path"],
+    );
+    check(
+        "CREATE TABLE t (a BIGINT, WATERMARK FOR a AS a) WITH ('connector' = 'stdin');",
+        &["`a`", ":1:41"],
+    );
+    check(
+        "CREATE TABLE t (a BIGNT) WITH ('connector' = 'stdin');",
+        &["BIGNT", "BIGINT", ":1:19"],
+    );
+    check(
+        &format!("{BIDS}\nSELECT auction FROM bid ORDER BY auction;"),
+        &["ORDER BY", ":2:"],
+    );
     check("UPDATE bid SET auction = 1;", &["UPDATE", ":1:1"]);
 }
 
 #[test]
 fn more_cores_than_allowed_are_refused() {
     let folder = folder("cores");
-    let output = velocore(&folder, &["run", "--cores", "0-4095", "-e", "SELECT 1;"]).output().unwrap();
+    let output = velocore(&folder, &["run", "--cores", "0-4095", "-e", "SELECT 1;"])
+        .output()
+        .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{errors}");
     assert!(errors.contains("allowed"), "{errors}");
@@ -247,7 +347,11 @@ fn a_small_limit_of_locked_memory_is_told_with_its_remedy() {
     let binary = env!("CARGO_BIN_EXE_velocore");
     let command = format!("ulimit -l 64 && exec {binary} run -e \"$0\"");
     let sql = format!("{BIDS} SELECT auction FROM bid;");
-    let output = Command::new("bash").current_dir(&folder).args(["-c", &command, &sql]).output().unwrap();
+    let output = Command::new("bash")
+        .current_dir(&folder)
+        .args(["-c", &command, &sql])
+        .output()
+        .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{errors}");
     assert!(errors.contains("ulimit -l"), "{errors}");

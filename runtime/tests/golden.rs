@@ -19,7 +19,11 @@ fn run(folder: &Path, arguments: &[&str]) -> Vec<String> {
         .output()
         .expect("velocore starts");
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{} {arguments:?} failed:\n{errors}", folder.display());
+    assert!(
+        output.status.success(),
+        "{} {arguments:?} failed:\n{errors}",
+        folder.display()
+    );
     fold(&String::from_utf8(output.stdout).expect("output is UTF-8"))
 }
 
@@ -46,8 +50,11 @@ fn fold(text: &str) -> Vec<String> {
 
 fn folders() -> Vec<PathBuf> {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
-    let mut folders: Vec<PathBuf> =
-        fs::read_dir(golden).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    let mut folders: Vec<PathBuf> = fs::read_dir(golden)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
     folders.sort();
     assert!(!folders.is_empty(), "there are golden folders");
     folders
@@ -85,5 +92,10 @@ fn golden_files_hold_on_seven_shards_without_io_uring() {
 
 #[test]
 fn golden_files_hold_in_one_phase_on_three_shards() {
-    check(&["--shards", "3", "--set", "table.optimizer.agg-phase-strategy=ONE_PHASE"]);
+    check(&[
+        "--shards",
+        "3",
+        "--set",
+        "table.optimizer.agg-phase-strategy=ONE_PHASE",
+    ]);
 }
