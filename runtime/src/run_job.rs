@@ -252,3 +252,6 @@ fn failure_message(shard: usize, failure: &Failure, cause: &Option<String>) -> S
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;
