@@ -225,7 +225,8 @@ impl ConnectorContext {
             },
             Some(table) => {
                 let options = TableOptions::new(table)?;
-                let prepared = match table.connector() {
+
+                match table.connector() {
                     "filesystem" => {
                         PreparedSink::Filesystem(FilesystemSinkTable::prepare(&options, &input.changelog)?)
                     }
@@ -234,8 +235,7 @@ impl ConnectorContext {
                     "blackhole" => PreparedSink::Blackhole,
                     "memory" => PreparedSink::Memory(Collected::default()),
                     other => return Err(wrong_direction(&options, other, SINKS)),
-                };
-                prepared
+                }
             }
         };
         if matches!(
