@@ -30,10 +30,13 @@ pub fn compile(sql: &str, overrides: &[SetOption]) -> Result<Job, SqlError> {
         compiler.statement(statement)?;
     }
     for option in overrides {
-        settings::apply(&mut compiler.settings, option)?;
+        settings::apply_setting(&mut compiler.settings, option)?;
     }
     let plan = builder::build(&compiler.queries, &compiler.catalog, compiler.settings)?;
-    Ok(Job { plan: Arc::new(plan), explanations: compiler.explanations })
+    Ok(Job {
+        plan: Arc::new(plan),
+        explanations: compiler.explanations,
+    })
 }
 
 /// What the statements so far have declared and asked for.
@@ -59,7 +62,7 @@ impl Compiler {
             StatementKind::Insert(insert) => self.insert(&insert),
             StatementKind::Select(query) => self.select(&query),
             StatementKind::StatementSet(inserts) => inserts.iter().try_for_each(|insert| self.insert(insert)),
-            StatementKind::Set(option) => settings::apply(&mut self.settings, &option),
+            StatementKind::Set(option) => settings::apply_setting(&mut self.settings, &option),
             StatementKind::Explain(explained) => self.explain(*explained),
         }
         .map_err(|error| error.at(position))
@@ -69,13 +72,23 @@ impl Compiler {
         let plan = self.plan(&insert.query)?;
         let (table, plan) = self.catalog.check_insert(&insert.table, &insert.columns, plan)?;
         let position = insert.query.position;
-        self.queries.push(SinkQuery { plan, emit: insert.query.emit, table: Some(table), position });
+        self.queries.push(SinkQuery {
+            plan,
+            emit: insert.query.emit,
+            table: Some(table),
+            position,
+        });
         Ok(())
     }
 
     fn select(&mut self, query: &StreamQuery) -> Result<(), SqlError> {
         let plan = self.plan(query)?;
-        self.queries.push(SinkQuery { plan, emit: query.emit, table: None, position: query.position });
+        self.queries.push(SinkQuery {
+            plan,
+            emit: query.emit,
+            table: None,
+            position: query.position,
+        });
         Ok(())
     }
 
@@ -85,8 +98,11 @@ impl Compiler {
 
     /// Plans the explained statement on its own; it does not run.
     fn explain(&mut self, statement: Statement) -> Result<(), SqlError> {
-        let mut only =
-            Compiler { catalog: self.catalog.clone(), settings: self.settings.clone(), ..Compiler::default() };
+        let mut only = Compiler {
+            catalog: self.catalog.clone(),
+            settings: self.settings.clone(),
+            ..Compiler::default()
+        };
         only.statement(statement)?;
         let plan = builder::build(&only.queries, &only.catalog, only.settings)?;
         self.explanations.push(explain::explain(&plan));

@@ -45,7 +45,11 @@ impl Control {
     /// For `shards` shards.
     pub fn new(shards: usize) -> Arc<Control> {
         let shards = (0..shards).map(|_| ShardLine::default()).collect();
-        Arc::new(Control { requested: CachePadded::default(), abort: CachePadded::default(), shards })
+        Arc::new(Control {
+            requested: CachePadded::default(),
+            abort: CachePadded::default(),
+            shards,
+        })
     }
 
     /// Asks for the next epoch.
@@ -58,7 +62,9 @@ impl Control {
     pub fn request_stop(&self) {
         let raise = |word: u64| (word & 1 == 0).then_some((word + 2) | 1);
         // A second request changes nothing: the first one already stops.
-        let _ = self.requested.fetch_update(Ordering::AcqRel, Ordering::Acquire, raise);
+        let _ = self
+            .requested
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, raise);
         self.wake_all();
     }
 
@@ -77,7 +83,10 @@ impl Control {
     #[inline]
     pub fn request(&self) -> Request {
         let word = self.requested.load(Ordering::Acquire);
-        Request { epoch: word >> 1, stop: word & 1 == 1 }
+        Request {
+            epoch: word >> 1,
+            stop: word & 1 == 1,
+        }
     }
 
     /// Shard `shard` has written everything up to the barrier of `epoch`.
@@ -87,7 +96,11 @@ impl Control {
 
     /// The newest epoch that every shard has captured.
     pub fn captured(&self) -> Epoch {
-        self.shards.iter().map(|shard| shard.captured.load(Ordering::Acquire)).min().unwrap_or(0)
+        self.shards
+            .iter()
+            .map(|shard| shard.captured.load(Ordering::Acquire))
+            .min()
+            .unwrap_or(0)
     }
 
     /// The counters of shard `shard`.

@@ -49,11 +49,23 @@ impl Exchange {
     pub fn send_rows(&mut self, batch: Batch, mesh: &mut MeshEndpoint, now: Nanos) {
         if self.shards == 1 || self.keys.is_empty() {
             let length = batch.len();
-            self.send(0, Message::Rows(Segment { batch: Arc::new(batch), offset: 0, length }), mesh, now);
+            self.send(
+                0,
+                Message::Rows(Segment {
+                    batch: Arc::new(batch),
+                    offset: 0,
+                    length,
+                }),
+                mesh,
+                now,
+            );
             return;
         }
         self.assign_targets(&batch);
-        let only_target = self.rows_by_target.iter().position(|rows| rows.len() == batch.len());
+        let only_target = self
+            .rows_by_target
+            .iter()
+            .position(|rows| rows.len() == batch.len());
         let batch = match only_target {
             Some(_) => Arc::new(batch),
             None => Arc::new(gather(&batch, self.rows_by_target.concat())),
@@ -62,7 +74,11 @@ impl Exchange {
         for target in 0..self.shards {
             let length = self.rows_by_target[target].len();
             if length > 0 {
-                let segment = Segment { batch: batch.clone(), offset, length };
+                let segment = Segment {
+                    batch: batch.clone(),
+                    offset,
+                    length,
+                };
                 self.send(target, Message::Rows(segment), mesh, now);
             }
             offset += length;
@@ -103,7 +119,9 @@ impl Exchange {
             return;
         }
         // A newer watermark right behind an older one replaces it.
-        if let (Message::Watermark { .. }, Some(last @ Message::Watermark { .. })) = (&message, queue.back_mut()) {
+        if let (Message::Watermark { .. }, Some(last @ Message::Watermark { .. })) =
+            (&message, queue.back_mut())
+        {
             *last = message;
             return;
         }
@@ -131,14 +149,19 @@ pub fn owner(hash: u64, shards: usize) -> usize {
 /// The rows of `batch` at `indices`, in that order.
 fn gather(batch: &Batch, indices: Vec<u32>) -> Batch {
     let indices = UInt32Array::from(indices);
-    let pick = |column: &dyn Array| take(column, &indices, None).expect("invariant: indices are rows of the batch");
+    let pick =
+        |column: &dyn Array| take(column, &indices, None).expect("invariant: indices are rows of the batch");
     let columns = batch.rows().columns().iter().map(|column| pick(column)).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
     let rows = RecordBatch::try_new_with_options(batch.schema(), columns, &options)
         .expect("invariant: gathered columns keep their types");
     let ops = batch.ops().map(|ops| {
         let picked = pick(ops);
-        picked.as_any().downcast_ref::<Int8Array>().expect("invariant: ops are Int8").clone()
+        picked
+            .as_any()
+            .downcast_ref::<Int8Array>()
+            .expect("invariant: ops are Int8")
+            .clone()
     });
     Batch::new(rows, ops, batch.arrival_ns)
 }

@@ -99,7 +99,9 @@ impl Inbox {
         let mut fell_idle = false;
         for source in 0..self.queues.len() {
             while rows < BATCH_ROWS_MAX && self.barriers[source].is_none() {
-                let Some(received) = self.queues[source].pop_front() else { break };
+                let Some(received) = self.queues[source].pop_front() else {
+                    break;
+                };
                 mesh.return_credit(self.edge, source, &received);
                 ring_wait(now.saturating_sub(received.sent_ns));
                 match received.message {
@@ -107,8 +109,12 @@ impl Inbox {
                         rows += segment.length;
                         segments.push(segment);
                     }
-                    Message::Watermark { watermark, arrival_ns } => {
-                        if let Some(watermark) = self.watermarks.update(source, InputState::Active(watermark)) {
+                    Message::Watermark {
+                        watermark,
+                        arrival_ns,
+                    } => {
+                        if let Some(watermark) = self.watermarks.update(source, InputState::Active(watermark))
+                        {
                             let arrival_ns = risen.map_or(arrival_ns, |(_, known)| known.max(arrival_ns));
                             risen = Some((watermark, arrival_ns));
                         }
@@ -136,7 +142,10 @@ impl Inbox {
         }
         let all_ended = self.ended.iter().all(|&ended| ended);
         if let Some((watermark, arrival_ns)) = risen.filter(|_| !all_ended) {
-            deliveries.push(Delivery::Watermark { watermark, arrival_ns });
+            deliveries.push(Delivery::Watermark {
+                watermark,
+                arrival_ns,
+            });
         }
         if fell_idle {
             deliveries.push(Delivery::Idle);
@@ -153,13 +162,17 @@ impl Inbox {
     /// The barrier, once every shard that still sends has sent it.
     fn aligned_barrier(&mut self) -> Option<Delivery> {
         let (epoch, stop) = self.barriers.iter().flatten().next().copied()?;
-        let aligned = self.barriers.iter().zip(&self.ended).all(|(barrier, &ended)| match barrier {
-            Some(barrier) => {
-                assert_eq!(*barrier, (epoch, stop), "invariant: barriers of one epoch align");
-                true
-            }
-            None => ended,
-        });
+        let aligned = self
+            .barriers
+            .iter()
+            .zip(&self.ended)
+            .all(|(barrier, &ended)| match barrier {
+                Some(barrier) => {
+                    assert_eq!(*barrier, (epoch, stop), "invariant: barriers of one epoch align");
+                    true
+                }
+                None => ended,
+            });
         if !aligned {
             return None;
         }
@@ -172,8 +185,10 @@ impl Inbox {
 
 /// One batch of all segments, in order.
 fn coalesce(segments: &[Segment], rows: usize) -> Batch {
-    let slices: Vec<Batch> =
-        segments.iter().map(|segment| segment.batch.slice(segment.offset, segment.length)).collect();
+    let slices: Vec<Batch> = segments
+        .iter()
+        .map(|segment| segment.batch.slice(segment.offset, segment.length))
+        .collect();
     if let [only] = slices.as_slice() {
         return only.clone();
     }
@@ -186,10 +201,16 @@ fn coalesce(segments: &[Segment], rows: usize) -> Batch {
     };
     let combined = combined.expect("invariant: batches of one edge share a schema");
     let ops = slices[0].ops().is_some().then(|| {
-        let ops: Vec<&dyn Array> =
-            slices.iter().map(|slice| slice.ops().expect("invariant: an edge has ops or not") as &dyn Array).collect();
+        let ops: Vec<&dyn Array> = slices
+            .iter()
+            .map(|slice| slice.ops().expect("invariant: an edge has ops or not") as &dyn Array)
+            .collect();
         let combined = concat(&ops).expect("invariant: ops share a type");
-        combined.as_any().downcast_ref::<Int8Array>().expect("invariant: ops are Int8").clone()
+        combined
+            .as_any()
+            .downcast_ref::<Int8Array>()
+            .expect("invariant: ops are Int8")
+            .clone()
     });
     let arrival_ns = slices.iter().map(|slice| slice.arrival_ns).max().unwrap_or(0);
     Batch::new(combined, ops, arrival_ns)

@@ -31,7 +31,10 @@ pub struct MeshConfig {
 
 impl Default for MeshConfig {
     fn default() -> MeshConfig {
-        MeshConfig { credits: 16, bytes: 8 << 20 }
+        MeshConfig {
+            credits: 16,
+            bytes: 8 << 20,
+        }
     }
 }
 
@@ -121,7 +124,10 @@ pub struct Received {
 /// Builds the mesh of as many shards as `control` knows, for `edges` exchanges.
 pub fn mesh(control: &Arc<Control>, edges: usize, config: MeshConfig) -> Vec<MeshEndpoint> {
     let shards = control.shards();
-    assert!(config.credits > 0 && config.bytes > 0, "invariant: every edge may send");
+    assert!(
+        config.credits > 0 && config.bytes > 0,
+        "invariant: every edge may send"
+    );
     let mut endpoints: Vec<MeshEndpoint> = (0..shards)
         .map(|shard| MeshEndpoint {
             shard,
@@ -139,7 +145,11 @@ pub fn mesh(control: &Arc<Control>, edges: usize, config: MeshConfig) -> Vec<Mes
             let returned: Vec<Arc<Returned>> = (0..edges).map(|_| Arc::default()).collect();
             let credits = returned
                 .iter()
-                .map(|returned| Credit { returned: returned.clone(), messages_sent: 0, bytes_sent: 0 })
+                .map(|returned| Credit {
+                    returned: returned.clone(),
+                    messages_sent: 0,
+                    bytes_sent: 0,
+                })
                 .collect();
             endpoints[source].producers.push(producer);
             endpoints[source].credits.push(credits);
@@ -173,7 +183,12 @@ impl MeshEndpoint {
         }
         credit.messages_sent += 1;
         credit.bytes_sent += bytes;
-        let pushed = self.producers[target].push(Envelope { edge, sent_ns: now, bytes, message });
+        let pushed = self.producers[target].push(Envelope {
+            edge,
+            sent_ns: now,
+            bytes,
+            message,
+        });
         assert!(pushed.is_ok(), "invariant: a message with credit finds a slot");
         if target != self.shard {
             self.control.wake(target);
@@ -184,8 +199,20 @@ impl MeshEndpoint {
     /// Takes the next message from shard `source`, if there is one; its credit stays out until
     /// [`MeshEndpoint::return_credit`].
     pub fn receive(&mut self, source: usize) -> Option<(EdgeId, Received)> {
-        let Envelope { edge, sent_ns, bytes, message } = self.consumers[source].pop()?;
-        Some((edge, Received { message, sent_ns, bytes }))
+        let Envelope {
+            edge,
+            sent_ns,
+            bytes,
+            message,
+        } = self.consumers[source].pop()?;
+        Some((
+            edge,
+            Received {
+                message,
+                sent_ns,
+                bytes,
+            },
+        ))
     }
 
     /// The message has been processed: its sender may send another.

@@ -22,7 +22,9 @@ pub struct SleepFlag {
 
 impl Default for SleepFlag {
     fn default() -> SleepFlag {
-        SleepFlag { sleeping: CachePadded::new(AtomicBool::new(false)) }
+        SleepFlag {
+            sleeping: CachePadded::new(AtomicBool::new(false)),
+        }
     }
 }
 

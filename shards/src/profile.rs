@@ -29,14 +29,24 @@ pub struct ShardProfile {
 impl ShardProfile {
     /// Empty histograms for the nodes of `plan`.
     pub fn new(shard: usize, plan: &StreamPlan) -> ShardProfile {
-        let service = (0..plan.nodes.len()).map(|id| (explain::headline(plan, id), empty())).collect();
-        ShardProfile { shard, service, ring_wait: empty(), event_latency: empty(), window_delay: empty() }
+        let service = (0..plan.nodes.len())
+            .map(|id| (explain::headline(plan, id), empty()))
+            .collect();
+        ShardProfile {
+            shard,
+            service,
+            ring_wait: empty(),
+            event_latency: empty(),
+            window_delay: empty(),
+        }
     }
 
     /// Hands out what was recorded and starts anew.
     pub fn take(&mut self) -> Box<ShardProfile> {
         let taken = Box::new(self.clone());
-        self.service.iter_mut().for_each(|(_, histogram)| histogram.reset());
+        self.service
+            .iter_mut()
+            .for_each(|(_, histogram)| histogram.reset());
         self.ring_wait.reset();
         self.event_latency.reset();
         self.window_delay.reset();
@@ -58,7 +68,10 @@ impl ShardProfile {
 
 /// Whether a node answers when a window ends, so that its delay is measured.
 pub(crate) fn answers_for_windows(kind: &NodeKind) -> bool {
-    matches!(kind, NodeKind::WindowAggregate(_) | NodeKind::WindowJoin(_) | NodeKind::OverAggregate(_))
+    matches!(
+        kind,
+        NodeKind::WindowAggregate(_) | NodeKind::WindowJoin(_) | NodeKind::OverAggregate(_)
+    )
 }
 
 fn empty() -> Histogram<u64> {

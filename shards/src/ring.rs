@@ -45,7 +45,8 @@ impl<T> Drop for Shared<T> {
         let mut index = head;
         while index != tail {
             // SAFETY: both halves are gone, so this thread owns every slot; `head..tail` are full.
-            self.slot(index).with_mut(|slot| unsafe { (*slot).assume_init_drop() });
+            self.slot(index)
+                .with_mut(|slot| unsafe { (*slot).assume_init_drop() });
             index = index.wrapping_add(1);
         }
     }
@@ -68,7 +69,9 @@ pub struct Consumer<T> {
 /// A ring of at least `capacity` slots (rounded up to a power of two).
 pub fn ring<T: Send>(capacity: usize) -> (Producer<T>, Consumer<T>) {
     assert!(capacity > 0, "invariant: a ring has a slot");
-    let slots = (0..capacity.next_power_of_two()).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect();
+    let slots = (0..capacity.next_power_of_two())
+        .map(|_| UnsafeCell::new(MaybeUninit::uninit()))
+        .collect();
     let shared = Arc::new(Shared {
         slots,
         head: CachePadded::new(AtomicUsize::new(0)),
@@ -76,8 +79,19 @@ pub fn ring<T: Send>(capacity: usize) -> (Producer<T>, Consumer<T>) {
         producer_gone: AtomicBool::new(false),
         consumer_gone: AtomicBool::new(false),
     });
-    let consumer = Consumer { shared: shared.clone(), head: 0, cached_tail: 0 };
-    (Producer { shared, tail: 0, cached_head: 0 }, consumer)
+    let consumer = Consumer {
+        shared: shared.clone(),
+        head: 0,
+        cached_tail: 0,
+    };
+    (
+        Producer {
+            shared,
+            tail: 0,
+            cached_head: 0,
+        },
+        consumer,
+    )
 }
 
 impl<T> Producer<T> {
@@ -124,7 +138,10 @@ impl<T> Consumer<T> {
         }
         // SAFETY: `is_empty` saw a `tail` beyond `head` (acquire), so the slot holds a value that
         // its producer has published and will not touch until `head` is published below.
-        let value = self.shared.slot(self.head).with(|slot| unsafe { (*slot).assume_init_read() });
+        let value = self
+            .shared
+            .slot(self.head)
+            .with(|slot| unsafe { (*slot).assume_init_read() });
         self.head = self.head.wrapping_add(1);
         // Release: the producer that acquires this `head` may write the slot again, after our read.
         self.shared.head.store(self.head, Ordering::Release);
@@ -162,13 +179,17 @@ impl<T> Drop for Consumer<T> {
 
 impl<T> fmt::Debug for Producer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Producer").field("tail", &self.tail).finish_non_exhaustive()
+        f.debug_struct("Producer")
+            .field("tail", &self.tail)
+            .finish_non_exhaustive()
     }
 }
 
 impl<T> fmt::Debug for Consumer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Consumer").field("head", &self.head).finish_non_exhaustive()
+        f.debug_struct("Consumer")
+            .field("head", &self.head)
+            .finish_non_exhaustive()
     }
 }
 
@@ -184,7 +205,10 @@ mod tests {
             assert_eq!(producer.push(value), Ok(()));
         }
         assert_eq!(producer.push(4), Err(4), "three slots are rounded up to four");
-        assert_eq!((0..4).map(|_| consumer.pop()).collect::<Vec<_>>(), [Some(0), Some(1), Some(2), Some(3)]);
+        assert_eq!(
+            (0..4).map(|_| consumer.pop()).collect::<Vec<_>>(),
+            [Some(0), Some(1), Some(2), Some(3)]
+        );
         assert_eq!(consumer.pop(), None);
     }
 

@@ -5,7 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests crate stands in the workspace").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests crate stands in the workspace")
+        .to_path_buf()
 }
 
 /// The names of a crate's dependencies, development ones included.
@@ -41,14 +44,18 @@ fn rust_files(folder: &str) -> Vec<(PathBuf, String)> {
 
 /// Lines of code, comments left out.
 fn code_lines(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().map(str::trim_start).filter(|line| !line.starts_with("//"))
+    text.lines()
+        .map(str::trim_start)
+        .filter(|line| !line.starts_with("//"))
 }
 
 #[test]
 fn dependencies_point_from_runtime_to_shards_to_engine() {
     let forbidden = |name: &str, others: &[&str]| {
-        let found: Vec<String> =
-            dependencies(name).into_iter().filter(|dependency| others.contains(&dependency.as_str())).collect();
+        let found: Vec<String> = dependencies(name)
+            .into_iter()
+            .filter(|dependency| others.contains(&dependency.as_str()))
+            .collect();
         assert!(found.is_empty(), "{name} must not depend on {found:?}");
     };
     forbidden("engine", &["shards", "runtime", "tests", "benches"]);
@@ -59,8 +66,18 @@ fn dependencies_point_from_runtime_to_shards_to_engine() {
 #[test]
 fn engine_and_shards_depend_on_nothing_that_does_input_or_output() {
     for name in ["engine", "shards"] {
-        for forbidden in ["glommio", "tokio", "rustix", "io-uring", "signal-hook", "core_affinity", "parquet"] {
-            let found = dependencies(name).iter().any(|dependency| dependency == forbidden);
+        for forbidden in [
+            "glommio",
+            "tokio",
+            "rustix",
+            "io-uring",
+            "signal-hook",
+            "core_affinity",
+            "parquet",
+        ] {
+            let found = dependencies(name)
+                .iter()
+                .any(|dependency| dependency == forbidden);
             assert!(!found, "{name} must not depend on {forbidden}");
         }
     }
@@ -76,7 +93,9 @@ fn glommio_is_named_in_one_file_of_the_runtime() {
     }
     let users: Vec<PathBuf> = rust_files("runtime/src")
         .into_iter()
-        .filter(|(_, text)| code_lines(text).any(|line| line.contains("glommio::") && !line.contains("self::")))
+        .filter(|(_, text)| {
+            code_lines(text).any(|line| line.contains("glommio::") && !line.contains("self::"))
+        })
         .map(|(path, _)| path)
         .collect();
     assert_eq!(users, [root().join("runtime/src/executor/glommio.rs")]);
@@ -86,8 +105,9 @@ fn glommio_is_named_in_one_file_of_the_runtime() {
 fn unsafe_code_lives_in_the_ring_alone() {
     for folder in ["engine/src", "shards/src", "runtime/src"] {
         for (path, text) in rust_files(folder) {
-            let has_unsafe = code_lines(&text)
-                .any(|line| line.contains("unsafe {") || line.contains("unsafe impl") || line.contains("unsafe fn"));
+            let has_unsafe = code_lines(&text).any(|line| {
+                line.contains("unsafe {") || line.contains("unsafe impl") || line.contains("unsafe fn")
+            });
             let allowed = path.ends_with("shards/src/ring.rs");
             assert!(!has_unsafe || allowed, "{} holds unsafe code", path.display());
         }
@@ -96,9 +116,19 @@ fn unsafe_code_lives_in_the_ring_alone() {
 
 #[test]
 fn every_file_opens_by_saying_what_it_is() {
-    for folder in ["engine/src", "shards/src", "runtime/src", "tests/src", "tests/tests"] {
+    for folder in [
+        "engine/src",
+        "shards/src",
+        "runtime/src",
+        "tests/src",
+        "tests/tests",
+    ] {
         for (path, text) in rust_files(folder) {
-            assert!(text.starts_with("//!"), "{} does not open with //!", path.display());
+            assert!(
+                text.starts_with("//!"),
+                "{} does not open with //!",
+                path.display()
+            );
         }
     }
 }
@@ -108,7 +138,11 @@ fn files_stay_readable_in_length() {
     for folder in ["engine/src", "shards/src", "runtime/src", "tests/src"] {
         for (path, text) in rust_files(folder) {
             let lines = text.lines().count();
-            assert!(lines <= 700, "{} has {lines} lines: two ideas share a room", path.display());
+            assert!(
+                lines <= 700,
+                "{} has {lines} lines: two ideas share a room",
+                path.display()
+            );
         }
     }
 }

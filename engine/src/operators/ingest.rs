@@ -66,7 +66,12 @@ impl Ingest {
             table: spec.table.name.clone(),
             filter: spec.filter.clone(),
             output: spec.output.clone(),
-            schema: Arc::new(Schema::new(spec.output.iter().map(|(_, field)| field.clone()).collect::<Vec<_>>())),
+            schema: Arc::new(Schema::new(
+                spec.output
+                    .iter()
+                    .map(|(_, field)| field.clone())
+                    .collect::<Vec<_>>(),
+            )),
             watermark: spec.watermark.clone(),
             idle_timeout_ns: settings.idle_timeout_us.map(|us| us * 1_000),
             max_future_us: settings.max_future_us,
@@ -104,18 +109,27 @@ impl Ingest {
         let event_times = self.evaluate_time(&watermark.event_time, &rows)?;
         let mut implied = self.evaluate_time(&watermark.watermark, &rows)?;
         let highest = implied.iter().copied().max().unwrap_or(WATERMARK_NONE);
-        if let Some(cap) = self.max_future_us.map(|future| wall_us.saturating_add_unsigned(future))
+        if let Some(cap) = self
+            .max_future_us
+            .map(|future| wall_us.saturating_add_unsigned(future))
             && highest > cap
         {
             self.clamped += implied.iter().filter(|&&watermark| watermark > cap).count() as u64;
             implied = implied.iter().map(|&watermark| watermark.min(cap)).collect();
         }
-        let state = self.splits.get_mut(&split).expect("invariant: the split was added");
+        let state = self
+            .splits
+            .get_mut(&split)
+            .expect("invariant: the split was added");
         state.active_ns = now_ns;
         state.idle = false;
         let promised = state.promised;
         for (start, end, watermark) in cuts(&event_times, &implied, promised) {
-            let part = if end - start == rows.num_rows() { rows.clone() } else { rows.slice(start, end - start) };
+            let part = if end - start == rows.num_rows() {
+                rows.clone()
+            } else {
+                rows.slice(start, end - start)
+            };
             self.emit_rows(part, arrival_ns, out)?;
             self.promise(split, watermark, out);
         }
@@ -128,13 +142,19 @@ impl Ingest {
         let input = self.splits[&split].input;
         let risen = self.merge.update(input, InputState::Ended);
         // The end of all input is the shard's to tell.
-        out.extend(risen.filter(|&watermark| watermark < WATERMARK_END).map(IngestOutput::Watermark));
+        out.extend(
+            risen
+                .filter(|&watermark| watermark < WATERMARK_END)
+                .map(IngestOutput::Watermark),
+        );
     }
 
     /// Leaves splits out that have been silent for too long. While the shard is `held_back` by
     /// backpressure, silence is its own doing and does not count.
     pub fn tick(&mut self, now_ns: u64, held_back: bool, out: &mut Vec<IngestOutput>) {
-        let Some(timeout) = self.idle_timeout_ns.filter(|_| self.watermark.is_some()) else { return };
+        let Some(timeout) = self.idle_timeout_ns.filter(|_| self.watermark.is_some()) else {
+            return;
+        };
         let mut fell_idle = false;
         for split in self.splits.values_mut() {
             if held_back {
@@ -142,7 +162,11 @@ impl Ingest {
             } else if !split.idle && now_ns.saturating_sub(split.active_ns) >= timeout {
                 split.idle = true;
                 fell_idle = true;
-                out.extend(self.merge.update(split.input, InputState::Idle).map(IngestOutput::Watermark));
+                out.extend(
+                    self.merge
+                        .update(split.input, InputState::Idle)
+                        .map(IngestOutput::Watermark),
+                );
             }
         }
         if fell_idle && self.merge.is_idle() {
@@ -161,7 +185,10 @@ impl Ingest {
     }
 
     fn promise(&mut self, split: u32, watermark: WatermarkUs, out: &mut Vec<IngestOutput>) {
-        let state = self.splits.get_mut(&split).expect("invariant: the split was added");
+        let state = self
+            .splits
+            .get_mut(&split)
+            .expect("invariant: the split was added");
         state.promised = state.promised.max(watermark);
         let risen = self.merge.update(state.input, InputState::Active(state.promised));
         out.extend(risen.map(IngestOutput::Watermark));
@@ -199,7 +226,11 @@ impl Ingest {
         Ok(())
     }
 
-    fn evaluate(&self, expression: &Arc<dyn PhysicalExpr>, rows: &RecordBatch) -> Result<ArrayRef, ExecutionError> {
+    fn evaluate(
+        &self,
+        expression: &Arc<dyn PhysicalExpr>,
+        rows: &RecordBatch,
+    ) -> Result<ArrayRef, ExecutionError> {
         expression
             .evaluate(rows)
             .and_then(|value| value.into_array(rows.num_rows()))
@@ -231,9 +262,18 @@ impl Ingest {
 /// Splits `0..n` where a row is at or behind the watermark that rows before it imply: (start, end,
 /// watermark behind the part).
 fn cuts(event_times: &[i64], implied: &[i64], promised: WatermarkUs) -> Vec<(usize, usize, WatermarkUs)> {
-    assert_eq!(event_times.len(), implied.len(), "invariant: every row implies a watermark");
+    assert_eq!(
+        event_times.len(),
+        implied.len(),
+        "invariant: every row implies a watermark"
+    );
     let earliest = event_times.iter().copied().min().unwrap_or(i64::MAX);
-    let highest = implied.iter().copied().max().unwrap_or(WATERMARK_NONE).max(promised);
+    let highest = implied
+        .iter()
+        .copied()
+        .max()
+        .unwrap_or(WATERMARK_NONE)
+        .max(promised);
     if earliest > highest {
         return vec![(0, event_times.len(), highest)];
     }
@@ -255,7 +295,8 @@ fn cuts(event_times: &[i64], implied: &[i64], promised: WatermarkUs) -> Vec<(usi
 
 /// The values of a timestamp column in microseconds.
 pub fn micros(times: &ArrayRef) -> ScalarBuffer<i64> {
-    let scaled = |values: &ScalarBuffer<i64>, factor: i64| values.iter().map(|value| value * factor).collect();
+    let scaled =
+        |values: &ScalarBuffer<i64>, factor: i64| values.iter().map(|value| value * factor).collect();
     match times.data_type() {
         DataType::Timestamp(TimeUnit::Second, _) => {
             scaled(times.as_primitive::<TimestampSecondType>().values(), 1_000_000)
@@ -285,7 +326,10 @@ mod tests {
 
     #[test]
     fn a_row_behind_the_watermark_of_earlier_rows_starts_a_part() {
-        assert_eq!(cuts(&[10, 20, 4, 21], &[10, 20, 4, 21], WATERMARK_NONE), [(0, 2, 20), (2, 4, 21)]);
+        assert_eq!(
+            cuts(&[10, 20, 4, 21], &[10, 20, 4, 21], WATERMARK_NONE),
+            [(0, 2, 20), (2, 4, 21)]
+        );
     }
 
     #[test]

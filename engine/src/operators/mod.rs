@@ -7,6 +7,8 @@
 //! once [`Operator::advance`] or [`Operator::resume`] has answered [`Firing::Done`].
 
 pub mod ingest;
+pub mod local_group_aggregate;
+pub mod local_window_aggregate;
 
 use arrow::array::{Int8Array, RecordBatch};
 

@@ -29,10 +29,19 @@ impl CallLowering<'_> {
             other => return Err(SqlError::new(format!("`{other}` is not an aggregate"))),
         };
         let LogicalCall { func, params } = call;
-        let AggregateFunctionParams { args, distinct, filter, order_by, .. } = params;
+        let AggregateFunctionParams {
+            args,
+            distinct,
+            filter,
+            order_by,
+            ..
+        } = params;
         if !order_by.is_empty() && !func.supports_within_group_clause() {
-            return Err(SqlError::new(format!("ORDER BY inside {} is not supported yet", func.name().to_uppercase()))
-                .hint("the order of a stream's rows is that of their event time; leave ORDER BY out"));
+            return Err(SqlError::new(format!(
+                "ORDER BY inside {} is not supported yet",
+                func.name().to_uppercase()
+            ))
+            .hint("the order of a stream's rows is that of their event time; leave ORDER BY out"));
         }
         let filter = match filter {
             Some(filter) => Some(self.column(filter, "filter")?),
@@ -41,7 +50,10 @@ impl CallLowering<'_> {
         let count_star = func.name() == "count" && !distinct && args.iter().all(counts_rows);
         let arguments = match count_star {
             true => Vec::new(),
-            false => args.iter().map(|argument| self.column(argument, "argument")).collect::<Result<_, _>>()?,
+            false => args
+                .iter()
+                .map(|argument| self.column(argument, "argument"))
+                .collect::<Result<_, _>>()?,
         };
         let function = match self.own_layout(call, count_star, result)? {
             Some(function) => function,
@@ -49,8 +61,17 @@ impl CallLowering<'_> {
         };
         // DISTINCT changes nothing for MIN and MAX, and is part of the accumulator of others.
         let distinct = *distinct
-            && !matches!(function, AggregateFunction::Min | AggregateFunction::Max | AggregateFunction::Other(_));
-        Ok(AggregateCall { function, arguments, distinct, filter, output: result.clone() })
+            && !matches!(
+                function,
+                AggregateFunction::Min | AggregateFunction::Max | AggregateFunction::Other(_)
+            );
+        Ok(AggregateCall {
+            function,
+            arguments,
+            distinct,
+            filter,
+            output: result.clone(),
+        })
     }
 
     /// The call as one of the aggregates with a layout of their own, if its types allow.
@@ -63,9 +84,15 @@ impl CallLowering<'_> {
         if count_star {
             return Ok(Some(AggregateFunction::CountStar));
         }
-        let [argument] = call.params.args.as_slice() else { return Ok(None) };
-        let argument = datafusion_expr::ExprSchemable::get_type(argument, self.physical).map_err(planning_error)?;
-        let sums = matches!(argument, DataType::Float64 | DataType::Float32 | DataType::Decimal128(..)) || argument.is_signed_integer();
+        let [argument] = call.params.args.as_slice() else {
+            return Ok(None);
+        };
+        let argument =
+            datafusion_expr::ExprSchemable::get_type(argument, self.physical).map_err(planning_error)?;
+        let sums = matches!(
+            argument,
+            DataType::Float64 | DataType::Float32 | DataType::Decimal128(..)
+        ) || argument.is_signed_integer();
         let same = &argument == result.data_type();
         Ok(match call.func.name() {
             "count" => Some(AggregateFunction::Count),
@@ -89,16 +116,28 @@ impl CallLowering<'_> {
     }
 
     fn column(&mut self, expression: &Expr, name: &str) -> Result<usize, SqlError> {
-        let physical = self.expressions.physical(expression, self.physical).map_err(planning_error)?;
-        let field = physical.return_field(self.physical.as_arrow()).map_err(planning_error)?;
-        let name = if field.name().is_empty() { name } else { field.name().as_str() };
+        let physical = self
+            .expressions
+            .physical(expression, self.physical)
+            .map_err(planning_error)?;
+        let field = physical
+            .return_field(self.physical.as_arrow())
+            .map_err(planning_error)?;
+        let name = if field.name().is_empty() {
+            name
+        } else {
+            field.name().as_str()
+        };
         let field = field.as_ref().clone().with_name(name).with_nullable(true);
         Ok(self.output.add(physical, std::sync::Arc::new(field)))
     }
 }
 
 /// `COUNT(1)` counts rows as `COUNT(*)` does.
-#[expect(deprecated, reason = "the SQL planner still makes a wildcard of COUNT(*) OVER")]
+#[expect(
+    deprecated,
+    reason = "the SQL planner still makes a wildcard of COUNT(*) OVER"
+)]
 fn counts_rows(argument: &Expr) -> bool {
     match argument {
         Expr::Literal(value, _) => !value.is_null(),

@@ -53,9 +53,14 @@ pub fn build(queries: &[SinkQuery], catalog: &Catalog, settings: Settings) -> Re
     };
     for (statement, query) in queries.iter().enumerate() {
         builder.position = query.position;
-        builder.sink(statement, query).map_err(|error| error.at(query.position))?;
+        builder
+            .sink(statement, query)
+            .map_err(|error| error.at(query.position))?;
     }
-    let mut plan = StreamPlan { nodes: builder.nodes, settings: builder.settings };
+    let mut plan = StreamPlan {
+        nodes: builder.nodes,
+        settings: builder.settings,
+    };
     super::changelog_inference::infer(&mut plan);
     Ok(plan)
 }
@@ -89,10 +94,17 @@ impl Builder<'_> {
             Some(table) => table.sink_schema(),
             None => Arc::new(query.plan.schema().as_arrow().clone()),
         };
-        assert_eq!(schema.fields().len(), input.schema.fields().len(), "invariant: inserts are checked");
+        assert_eq!(
+            schema.fields().len(),
+            input.schema.fields().len(),
+            "invariant: inserts are checked"
+        );
         let node = PlanNode {
             id: 0,
-            kind: NodeKind::Sink(SinkSpec { table: query.table.clone(), statement }),
+            kind: NodeKind::Sink(SinkSpec {
+                table: query.table.clone(),
+                statement,
+            }),
             inputs: vec![lowered.node],
             schema,
             changelog: Changelog::Append,
@@ -107,7 +119,10 @@ impl Builder<'_> {
     /// Adds a node; its id is its place.
     pub(crate) fn add(&mut self, mut node: PlanNode) -> NodeId {
         node.id = self.nodes.len();
-        assert!(node.inputs.iter().all(|&input| input < node.id), "invariant: inputs have smaller ids");
+        assert!(
+            node.inputs.iter().all(|&input| input < node.id),
+            "invariant: inputs have smaller ids"
+        );
         self.nodes.push(node);
         self.nodes.len() - 1
     }
@@ -119,7 +134,11 @@ impl Builder<'_> {
             return Ok(lowered.clone());
         }
         let lowered = self.lower_new(plan, emit)?;
-        assert_eq!(lowered.columns.len(), plan.schema().fields().len(), "invariant: one source per column");
+        assert_eq!(
+            lowered.columns.len(),
+            plan.schema().fields().len(),
+            "invariant: one source per column"
+        );
         self.memo.insert(key, lowered.clone());
         Ok(lowered)
     }
@@ -148,18 +167,33 @@ impl Builder<'_> {
 
     fn lower_scan(&mut self, scan: &TableScan) -> Result<Lowered, SqlError> {
         let name = scan.table_name.table().to_string();
-        let table = self.catalog.tables.get(&name).expect("invariant: planned tables are in the catalog").clone();
+        let table = self
+            .catalog
+            .tables
+            .get(&name)
+            .expect("invariant: planned tables are in the catalog")
+            .clone();
         let source = match self.sources.get(&name) {
             Some(source) => source.clone(),
             None => self.add_source(&name, &table)?,
         };
         let schema = table.schema();
         let position_of = |column: usize| {
-            source.output_columns.iter().position(|&c| c == column).expect("invariant: read columns are delivered")
+            source
+                .output_columns
+                .iter()
+                .position(|&c| c == column)
+                .expect("invariant: read columns are delivered")
         };
-        let projected = scan.projection.clone().unwrap_or_else(|| (0..schema.fields().len()).collect());
+        let projected = scan
+            .projection
+            .clone()
+            .unwrap_or_else(|| (0..schema.fields().len()).collect());
         let mut lowered = Lowered::identity(source.node, 0);
-        lowered.columns = projected.iter().map(|&column| ColumnSource::Physical(position_of(column))).collect();
+        lowered.columns = projected
+            .iter()
+            .map(|&column| ColumnSource::Physical(position_of(column)))
+            .collect();
         if source.filtered {
             return Ok(lowered);
         }
@@ -177,11 +211,18 @@ impl Builder<'_> {
     fn add_source(&mut self, name: &str, table: &Arc<TableDefinition>) -> Result<SharedSource, SqlError> {
         let table_use = &self.table_uses[name];
         let source = scans::table_source(table, table_use, &self.expressions).map_err(planning_error)?;
-        let event_time = table
-            .watermark
-            .as_ref()
-            .and_then(|watermark| source.output_columns.iter().position(|&column| column == watermark.column));
-        let fields = source.spec.output.iter().map(|(_, field)| field.clone()).collect();
+        let event_time = table.watermark.as_ref().and_then(|watermark| {
+            source
+                .output_columns
+                .iter()
+                .position(|&column| column == watermark.column)
+        });
+        let fields = source
+            .spec
+            .output
+            .iter()
+            .map(|(_, field)| field.clone())
+            .collect();
         let node = self.add(PlanNode {
             id: 0,
             kind: NodeKind::Source(source.spec),
@@ -192,17 +233,24 @@ impl Builder<'_> {
             distribution: Distribution::Source,
             growth: StateGrowth::Stateless,
         });
-        let shared =
-            SharedSource { node, output_columns: source.output_columns, filtered: source.filtered };
+        let shared = SharedSource {
+            node,
+            output_columns: source.output_columns,
+            filtered: source.filtered,
+        };
         self.sources.insert(name.to_string(), shared.clone());
         Ok(shared)
     }
 
     fn lower_filter(&mut self, filter: &Filter, emit: Emit) -> Result<Lowered, SqlError> {
         let input = self.lower(&filter.input, emit)?;
-        let mut input = self.materialise_if_used(input, filter.input.schema(), [&filter.predicate].into_iter())?;
+        let mut input =
+            self.materialise_if_used(input, filter.input.schema(), [&filter.predicate].into_iter())?;
         let schema = self.physical_schema(filter.input.schema(), &input);
-        let predicate = self.expressions.physical(&filter.predicate, &schema).map_err(planning_error)?;
+        let predicate = self
+            .expressions
+            .physical(&filter.predicate, &schema)
+            .map_err(planning_error)?;
         input.node = self.add_filter(input.node, predicate);
         Ok(input)
     }
@@ -210,7 +258,10 @@ impl Builder<'_> {
     /// A map node that keeps the rows of `input` for which `filter` is true.
     fn add_filter(&mut self, input: NodeId, filter: Arc<dyn PhysicalExpr>) -> NodeId {
         let node = PlanNode {
-            kind: NodeKind::Map(MapSpec { filter: Some(filter), projection: None }),
+            kind: NodeKind::Map(MapSpec {
+                filter: Some(filter),
+                projection: None,
+            }),
             inputs: vec![input],
             growth: StateGrowth::Stateless,
             ..self.nodes[input].clone()
@@ -221,7 +272,10 @@ impl Builder<'_> {
     fn lower_projection(&mut self, projection: &Projection, emit: Emit) -> Result<Lowered, SqlError> {
         let input = self.lower(&projection.input, emit)?;
         let logical = projection.input.schema();
-        let computed = projection.expr.iter().filter(|expression| plain_column(expression, logical).is_none());
+        let computed = projection
+            .expr
+            .iter()
+            .filter(|expression| plain_column(expression, logical).is_none());
         let input = self.materialise_if_used(input, logical, computed)?;
 
         // A projection of plain columns is a change of view, not of data.
@@ -243,7 +297,10 @@ impl Builder<'_> {
                 columns.push(bound);
                 continue;
             }
-            let physical = self.expressions.physical(expression, &schema).map_err(planning_error)?;
+            let physical = self
+                .expressions
+                .physical(expression, &schema)
+                .map_err(planning_error)?;
             columns.push(ColumnSource::Physical(output.add(physical, field.clone())));
         }
         Ok(self.add_projection(input, columns, output))
@@ -261,9 +318,15 @@ impl Builder<'_> {
         let pending_window = input.pending_window.map(|window| {
             let field = node.schema.fields()[window.time_column].clone();
             let time_column = output.position_of_input(window.time_column).unwrap_or_else(|| {
-                output.add(Arc::new(Column::new(field.name(), window.time_column)), field.clone())
+                output.add(
+                    Arc::new(Column::new(field.name(), window.time_column)),
+                    field.clone(),
+                )
             });
-            super::WindowSpec { time_column, ..window }
+            super::WindowSpec {
+                time_column,
+                ..window
+            }
         });
         let moved = |column: usize| output.position_of_input(column);
         let attached = input.attached.map(|attached| AttachedWindow {
@@ -283,14 +346,18 @@ impl Builder<'_> {
         let fields = output.columns.iter().map(|(_, field)| field.clone()).collect();
         // A filter directly below becomes part of the same map.
         let (filter, below) = match &node.kind {
-            NodeKind::Map(MapSpec { filter: Some(filter), projection: None }) if node.id + 1 == self.nodes.len() => {
-                (Some(filter.clone()), node.inputs[0])
-            }
+            NodeKind::Map(MapSpec {
+                filter: Some(filter),
+                projection: None,
+            }) if node.id + 1 == self.nodes.len() => (Some(filter.clone()), node.inputs[0]),
             _ => (None, input.node),
         };
         let map = PlanNode {
             id: 0,
-            kind: NodeKind::Map(MapSpec { filter, projection: Some(output.columns) }),
+            kind: NodeKind::Map(MapSpec {
+                filter,
+                projection: Some(output.columns),
+            }),
             inputs: vec![below],
             schema: schema_of(fields),
             changelog: node.changelog,
@@ -298,7 +365,12 @@ impl Builder<'_> {
             distribution,
             growth: StateGrowth::Stateless,
         };
-        Lowered { node: self.add(map), columns, pending_window, attached }
+        Lowered {
+            node: self.add(map),
+            columns,
+            pending_window,
+            attached,
+        }
     }
 
     fn lower_union(&mut self, union: &Union, emit: Emit) -> Result<Lowered, SqlError> {
@@ -308,11 +380,23 @@ impl Builder<'_> {
             inputs.push(self.in_logical_order(lowered, input.schema())?.node);
         }
         let nodes: Vec<&PlanNode> = inputs.iter().map(|&input| &self.nodes[input]).collect();
-        let event_time = nodes[0].event_time.filter(|time| nodes.iter().all(|node| node.event_time == Some(*time)));
-        let same_place = nodes.iter().all(|node| node.distribution == nodes[0].distribution);
-        let distribution = if same_place { nodes[0].distribution.clone() } else { Distribution::Source };
+        let event_time = nodes[0]
+            .event_time
+            .filter(|time| nodes.iter().all(|node| node.event_time == Some(*time)));
+        let same_place = nodes
+            .iter()
+            .all(|node| node.distribution == nodes[0].distribution);
+        let distribution = if same_place {
+            nodes[0].distribution.clone()
+        } else {
+            Distribution::Source
+        };
         let changes = nodes.iter().any(|node| node.changelog.has_ops());
-        let changelog = if changes { Changelog::Retract } else { Changelog::Append };
+        let changelog = if changes {
+            Changelog::Retract
+        } else {
+            Changelog::Append
+        };
         let schema: SchemaRef = Arc::new(union.schema.as_arrow().clone());
         let width = schema.fields().len();
         let node = self.add(PlanNode {
@@ -329,23 +413,39 @@ impl Builder<'_> {
     }
 
     /// The node's columns under their logical names.
-    pub(crate) fn physical_schema(&self, logical: &DFSchema, lowered: &Lowered) -> datafusion_common::DFSchemaRef {
+    pub(crate) fn physical_schema(
+        &self,
+        logical: &DFSchema,
+        lowered: &Lowered,
+    ) -> datafusion_common::DFSchemaRef {
         physical_schema(logical, lowered, &self.nodes[lowered.node].schema)
     }
 
     /// Makes the node's columns exactly the logical ones, in order and under their names.
-    pub(crate) fn in_logical_order(&mut self, lowered: Lowered, logical: &DFSchema) -> Result<Lowered, SqlError> {
+    pub(crate) fn in_logical_order(
+        &mut self,
+        lowered: Lowered,
+        logical: &DFSchema,
+    ) -> Result<Lowered, SqlError> {
         let lowered = self.materialise(lowered);
         let width = self.nodes[lowered.node].schema.fields().len();
-        let in_order = lowered.columns.iter().enumerate().all(|(i, &c)| c == ColumnSource::Physical(i));
+        let in_order = lowered
+            .columns
+            .iter()
+            .enumerate()
+            .all(|(i, &c)| c == ColumnSource::Physical(i));
         if in_order && lowered.columns.len() == width {
             return Ok(lowered);
         }
         let mut output = MapOutput::default();
         let mut columns = Vec::with_capacity(lowered.columns.len());
         for (index, field) in logical.fields().iter().enumerate() {
-            let physical = lowered.physical(index).expect("invariant: materialised columns are physical");
-            output.columns.push((Arc::new(Column::new(field.name(), physical)), field.clone()));
+            let physical = lowered
+                .physical(index)
+                .expect("invariant: materialised columns are physical");
+            output
+                .columns
+                .push((Arc::new(Column::new(field.name(), physical)), field.clone()));
             columns.push(ColumnSource::Physical(index));
         }
         Ok(self.add_projection(lowered, columns, output))
@@ -360,7 +460,9 @@ impl Builder<'_> {
     ) -> Result<Lowered, SqlError> {
         let uses_bound = |expression: &Expr| {
             expression.column_refs().iter().any(|column| {
-                logical.maybe_index_of_column(column).is_some_and(|index| lowered.physical(index).is_none())
+                logical
+                    .maybe_index_of_column(column)
+                    .is_some_and(|index| lowered.physical(index).is_none())
             })
         };
         if lowered.pending_window.is_some() && expressions.any(uses_bound) {
@@ -371,7 +473,9 @@ impl Builder<'_> {
 
     /// Computes the bounds of a pending window as columns.
     pub(crate) fn materialise(&mut self, lowered: Lowered) -> Lowered {
-        let Some(window) = lowered.pending_window else { return lowered };
+        let Some(window) = lowered.pending_window else {
+            return lowered;
+        };
         let input = self.nodes[lowered.node].clone();
         let width = input.schema.fields().len();
         let time_type = input.schema.field(window.time_column).data_type().clone();
@@ -394,8 +498,17 @@ impl Builder<'_> {
                 physical => *physical,
             })
             .collect();
-        let attached = AttachedWindow { start: Some(width), end: Some(width + 1), tick_us };
-        Lowered { node, columns, pending_window: None, attached: Some(attached) }
+        let attached = AttachedWindow {
+            start: Some(width),
+            end: Some(width + 1),
+            tick_us,
+        };
+        Lowered {
+            node,
+            columns,
+            pending_window: None,
+            attached: Some(attached),
+        }
     }
 
     /// An error for a statement part that has no place of its own.
@@ -414,10 +527,11 @@ impl MapOutput {
     /// Adds `expression`, or finds it; answers its position.
     pub(crate) fn add(&mut self, expression: Arc<dyn PhysicalExpr>, field: FieldRef) -> usize {
         // Columns are compared by index: the same column may go by several names.
-        let equal = |known: &Arc<dyn PhysicalExpr>| match (physical_column(known), physical_column(&expression)) {
-            (Some(known), Some(added)) => known == added,
-            _ => known == &expression,
-        };
+        let equal =
+            |known: &Arc<dyn PhysicalExpr>| match (physical_column(known), physical_column(&expression)) {
+                (Some(known), Some(added)) => known == added,
+                _ => known == &expression,
+            };
         match self.columns.iter().position(|(known, _)| equal(known)) {
             Some(position) => position,
             None => {
@@ -429,12 +543,17 @@ impl MapOutput {
 
     /// Where input column `column` stands unchanged in the output.
     pub(crate) fn position_of_input(&self, column: usize) -> Option<usize> {
-        self.columns.iter().position(|(expression, _)| physical_column(expression) == Some(column))
+        self.columns
+            .iter()
+            .position(|(expression, _)| physical_column(expression) == Some(column))
     }
 
     /// Whether the output is nothing but input columns.
     pub(crate) fn input_columns(&self) -> Option<Vec<usize>> {
-        self.columns.iter().map(|(expression, _)| physical_column(expression)).collect()
+        self.columns
+            .iter()
+            .map(|(expression, _)| physical_column(expression))
+            .collect()
     }
 }
 
@@ -473,7 +592,10 @@ fn source_positions(output_columns: &[usize], schema: &Schema) -> Vec<Arc<dyn Ph
     let fields = schema.fields().iter().enumerate();
     fields
         .map(|(column, field)| {
-            let position = output_columns.iter().position(|&c| c == column).unwrap_or(usize::MAX);
+            let position = output_columns
+                .iter()
+                .position(|&c| c == column)
+                .unwrap_or(usize::MAX);
             Arc::new(Column::new(field.name(), position)) as Arc<dyn PhysicalExpr>
         })
         .collect()
@@ -503,5 +625,8 @@ fn refusal(plan: &LogicalPlan) -> SqlError {
 
 /// The fields of `schema` at `columns`, by name: for messages.
 pub(crate) fn names_of(schema: &Schema, columns: &[usize]) -> Vec<String> {
-    columns.iter().map(|&column| schema.field(column).name().clone()).collect()
+    columns
+        .iter()
+        .map(|&column| schema.field(column).name().clone())
+        .collect()
 }

@@ -14,8 +14,11 @@ pub(crate) fn infer(plan: &mut StreamPlan) {
     drop_unread_nodes(plan);
     let needs_before = update_before_needs(plan);
     for id in 0..plan.nodes.len() {
-        let inputs: Vec<Changelog> =
-            plan.nodes[id].inputs.iter().map(|&input| plan.nodes[input].changelog.clone()).collect();
+        let inputs: Vec<Changelog> = plan.nodes[id]
+            .inputs
+            .iter()
+            .map(|&input| plan.nodes[input].changelog.clone())
+            .collect();
         let retracts = inputs.iter().any(Changelog::has_ops);
         let before = needs_before[id];
         let node = &mut plan.nodes[id];
@@ -68,7 +71,10 @@ fn update_before_needs(plan: &StreamPlan) -> Vec<bool> {
     for node in plan.nodes.iter().rev() {
         let needs_from_inputs = match &node.kind {
             // A sink that discards everything needs no old value.
-            NodeKind::Sink(spec) => spec.table.as_ref().is_none_or(|table| table.connector() != "blackhole"),
+            NodeKind::Sink(spec) => spec
+                .table
+                .as_ref()
+                .is_none_or(|table| table.connector() != "blackhole"),
             NodeKind::Exchange(_) => needs[node.id],
             // An aggregation takes the old value back; a filter or a projection sees old and new
             // value on their own (FLINK-9528).
@@ -98,7 +104,9 @@ fn drop_unread_nodes(plan: &mut StreamPlan) {
         if read[node.id] {
             renumbered[node.id] = kept.len();
             node.id = kept.len();
-            node.inputs.iter_mut().for_each(|input| *input = renumbered[*input]);
+            node.inputs
+                .iter_mut()
+                .for_each(|input| *input = renumbered[*input]);
             kept.push(node);
         }
     }

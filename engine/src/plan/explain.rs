@@ -10,15 +10,23 @@ use arrow::datatypes::{DataType, Schema};
 use datafusion_physical_expr::PhysicalExpr;
 
 use crate::plan::{
-    AggregateCall, AggregateFunction, Distribution, NodeId, NodeKind, OverFrame, PlanNode, StateGrowth, StreamPlan,
-    WindowInput, WindowKind,
+    AggregateCall, AggregateFunction, Distribution, NodeId, NodeKind, OverFrame, PlanNode, StateGrowth,
+    StreamPlan, WindowInput, WindowKind,
 };
 use crate::sql::statement::Emit;
 
 /// The whole plan.
 pub fn explain(plan: &StreamPlan) -> String {
-    let mut printer = Printer { plan, text: String::new(), printed: vec![false; plan.nodes.len()] };
-    let sinks: Vec<&PlanNode> = plan.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Sink(_))).collect();
+    let mut printer = Printer {
+        plan,
+        text: String::new(),
+        printed: vec![false; plan.nodes.len()],
+    };
+    let sinks: Vec<&PlanNode> = plan
+        .nodes
+        .iter()
+        .filter(|node| matches!(node.kind, NodeKind::Sink(_)))
+        .collect();
     for (number, sink) in sinks.iter().enumerate() {
         if number > 0 {
             printer.text.push('\n');
@@ -32,13 +40,20 @@ pub fn explain(plan: &StreamPlan) -> String {
 /// One line for a node: its operator and what it works on. Also names the node in profiles.
 pub fn headline(plan: &StreamPlan, id: NodeId) -> String {
     let node = &plan.nodes[id];
-    let input = node.inputs.first().map(|&input| plan.nodes[input].schema.as_ref());
+    let input = node
+        .inputs
+        .first()
+        .map(|&input| plan.nodes[input].schema.as_ref());
     let empty = Schema::empty();
     let input = input.unwrap_or(&empty);
     match &node.kind {
         NodeKind::Source(spec) => {
             let connector = spec.table.connector();
-            let path = spec.table.option("path").map(|path| format!(" '{path}'")).unwrap_or_default();
+            let path = spec
+                .table
+                .option("path")
+                .map(|path| format!(" '{path}'"))
+                .unwrap_or_default();
             format!("Source {} ({connector}{path})", spec.table.name)
         }
         NodeKind::Map(spec) => match (&spec.filter, &spec.projection) {
@@ -53,19 +68,39 @@ pub fn headline(plan: &StreamPlan, id: NodeId) -> String {
         },
         NodeKind::LocalGroupAggregate(spec) => format!("Local aggregate per {}", names(input, &spec.keys)),
         NodeKind::GroupAggregate(spec) => {
-            let phase = if spec.input_is_partial { "Merge aggregate" } else { "Aggregate" };
+            let phase = if spec.input_is_partial {
+                "Merge aggregate"
+            } else {
+                "Aggregate"
+            };
             format!("{phase} per {}", names(input, &spec.keys))
         }
         NodeKind::LocalWindowAggregate(spec) => {
-            format!("Local window aggregate {} per {}", window_text(&spec.window), names(input, &spec.keys))
+            format!(
+                "Local window aggregate {} per {}",
+                window_text(&spec.window),
+                names(input, &spec.keys)
+            )
         }
         NodeKind::WindowAggregate(spec) => {
-            let phase = if spec.input_is_partial { "Merge window aggregate" } else { "Window aggregate" };
-            format!("{phase} {} per {}", window_text(&spec.window), names(input, &spec.keys))
+            let phase = if spec.input_is_partial {
+                "Merge window aggregate"
+            } else {
+                "Window aggregate"
+            };
+            format!(
+                "{phase} {} per {}",
+                window_text(&spec.window),
+                names(input, &spec.keys)
+            )
         }
         NodeKind::WindowAssign(window) => format!("Window assign {}", kind_text(window.kind)),
         NodeKind::OverAggregate(spec) => {
-            format!("Over aggregate per {} by {}", names(input, &spec.partition), input.field(spec.time_column).name())
+            format!(
+                "Over aggregate per {} by {}",
+                names(input, &spec.partition),
+                input.field(spec.time_column).name()
+            )
         }
         NodeKind::WindowJoin(_) => "Window join".to_string(),
         NodeKind::Sink(spec) => match &spec.table {
@@ -110,39 +145,65 @@ impl Printer<'_> {
 
     /// What the operator computes.
     fn details(&self, node: &PlanNode) -> Vec<String> {
-        let input = node.inputs.first().map(|&input| self.plan.nodes[input].schema.as_ref());
+        let input = node
+            .inputs
+            .first()
+            .map(|&input| self.plan.nodes[input].schema.as_ref());
         match &node.kind {
             NodeKind::Source(spec) => {
                 let ingest = spec.table.ingest_schema();
                 let mut lines = vec![format!("reads: {}", names(&ingest, &spec.ingest))];
                 let watermark = spec.watermark.as_ref().map(|watermark| {
-                    format!("watermark: {} from {}", expression(&watermark.watermark), expression(&watermark.event_time))
+                    format!(
+                        "watermark: {} from {}",
+                        expression(&watermark.watermark),
+                        expression(&watermark.event_time)
+                    )
                 });
                 lines.extend(watermark);
-                lines.extend(spec.filter.as_ref().map(|filter| format!("keeps: {}", expression(filter))));
+                lines.extend(
+                    spec.filter
+                        .as_ref()
+                        .map(|filter| format!("keeps: {}", expression(filter))),
+                );
                 lines
             }
             NodeKind::Map(spec) => {
                 let mut lines = Vec::new();
-                lines.extend(spec.filter.as_ref().map(|filter| format!("keeps: {}", expression(filter))));
+                lines.extend(
+                    spec.filter
+                        .as_ref()
+                        .map(|filter| format!("keeps: {}", expression(filter))),
+                );
                 if let Some(projection) = &spec.projection {
-                    let columns: Vec<String> =
-                        projection.iter().map(|(value, field)| named(&expression(value), &display_name(field.name()))).collect();
+                    let columns: Vec<String> = projection
+                        .iter()
+                        .map(|(value, field)| named(&expression(value), &display_name(field.name())))
+                        .collect();
                     lines.push(format!("computes: {}", columns.join(", ")));
                 }
                 lines
             }
             NodeKind::Exchange(spec) => vec![format!("because: {}", spec.reason)],
             NodeKind::GroupAggregate(spec) => {
-                vec![calls_text(&spec.calls, input.filter(|_| !spec.input_is_partial)), emit_text(spec.emit, false)]
+                vec![
+                    calls_text(&spec.calls, input.filter(|_| !spec.input_is_partial)),
+                    emit_text(spec.emit, false),
+                ]
             }
             NodeKind::WindowAggregate(spec) => {
-                vec![calls_text(&spec.calls, input.filter(|_| !spec.input_is_partial)), emit_text(spec.emit, true)]
+                vec![
+                    calls_text(&spec.calls, input.filter(|_| !spec.input_is_partial)),
+                    emit_text(spec.emit, true),
+                ]
             }
             NodeKind::LocalGroupAggregate(spec) => vec![calls_text(&spec.calls, input)],
             NodeKind::LocalWindowAggregate(spec) => vec![calls_text(&spec.calls, input)],
             NodeKind::OverAggregate(spec) => {
-                vec![calls_text(&spec.calls, input), format!("frame: {}", frame_text(spec.frame))]
+                vec![
+                    calls_text(&spec.calls, input),
+                    format!("frame: {}", frame_text(spec.frame)),
+                ]
             }
             NodeKind::WindowJoin(spec) => {
                 let left = &self.plan.nodes[node.inputs[0]].schema;
@@ -153,7 +214,11 @@ impl Printer<'_> {
                     .map(|&(l, r)| format!("{} = {}", left.field(l).name(), right.field(r).name()))
                     .collect();
                 let mut lines = vec![format!("matches: {}", pairs.join(" and "))];
-                lines.extend(spec.filter.as_ref().map(|filter| format!("keeps: {}", expression(filter))));
+                lines.extend(
+                    spec.filter
+                        .as_ref()
+                        .map(|filter| format!("keeps: {}", expression(filter))),
+                );
                 lines
             }
             NodeKind::Union | NodeKind::WindowAssign(_) | NodeKind::Sink(_) => Vec::new(),
@@ -184,11 +249,19 @@ fn names(schema: &Schema, columns: &[usize]) -> String {
     if columns.is_empty() {
         return "()".to_string();
     }
-    columns.iter().map(|&column| display_name(schema.field(column).name())).collect::<Vec<_>>().join(", ")
+    columns
+        .iter()
+        .map(|&column| display_name(schema.field(column).name()))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn named(value: &str, name: &str) -> String {
-    if value == name { value.to_string() } else { format!("{value} AS {name}") }
+    if value == name {
+        value.to_string()
+    } else {
+        format!("{value} AS {name}")
+    }
 }
 
 /// A physical expression without the column indices that its own display shows.
@@ -218,7 +291,9 @@ fn calls_text(calls: &[AggregateCall], input: Option<&Schema>) -> String {
 }
 
 fn call_text(call: &AggregateCall, input: Option<&Schema>) -> String {
-    let Some(input) = input else { return display_name(call.output.name()) };
+    let Some(input) = input else {
+        return display_name(call.output.name());
+    };
     let function = match &call.function {
         AggregateFunction::CountStar => return with_filter("COUNT(*)".to_string(), call, input),
         AggregateFunction::Count => "COUNT".to_string(),
@@ -229,7 +304,11 @@ fn call_text(call: &AggregateCall, input: Option<&Schema>) -> String {
         AggregateFunction::Other(function) => function.fun().name().to_uppercase(),
     };
     let distinct = if call.distinct { "DISTINCT " } else { "" };
-    with_filter(format!("{function}({distinct}{})", names(input, &call.arguments)), call, input)
+    with_filter(
+        format!("{function}({distinct}{})", names(input, &call.arguments)),
+        call,
+        input,
+    )
 }
 
 fn with_filter(text: String, call: &AggregateCall, input: &Schema) -> String {
@@ -267,16 +346,28 @@ fn window_text(window: &WindowInput) -> String {
 fn kind_text(kind: WindowKind) -> String {
     match kind {
         WindowKind::Tumble { size_us } => format!("TUMBLE({})", duration(size_us)),
-        WindowKind::Hop { size_us, slide_us } => format!("HOP(every {}, {} long)", duration(slide_us), duration(size_us)),
+        WindowKind::Hop { size_us, slide_us } => {
+            format!("HOP(every {}, {} long)", duration(slide_us), duration(size_us))
+        }
         WindowKind::Cumulate { size_us, step_us } => {
-            format!("CUMULATE(every {}, up to {})", duration(step_us), duration(size_us))
+            format!(
+                "CUMULATE(every {}, up to {})",
+                duration(step_us),
+                duration(size_us)
+            )
         }
     }
 }
 
 /// Microseconds in the largest unit that divides them.
 fn duration(us: i64) -> String {
-    let units = [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s"), (1_000, "ms")];
+    let units = [
+        (86_400_000_000, "d"),
+        (3_600_000_000, "h"),
+        (60_000_000, "min"),
+        (1_000_000, "s"),
+        (1_000, "ms"),
+    ];
     match units.iter().find(|(length, _)| us % length == 0) {
         Some((length, unit)) => format!("{} {unit}", us / length),
         None => format!("{us} µs"),

@@ -13,7 +13,9 @@ use crate::changelog::Changelog;
 use crate::error::SqlError;
 use crate::operators::{local_group_aggregate, local_window_aggregate};
 use crate::plan::aggregate_calls::CallLowering;
-use crate::plan::builder::{Builder, MapOutput, names_of, plain_column, planning_error, tick_us, window_fields};
+use crate::plan::builder::{
+    Builder, MapOutput, names_of, plain_column, planning_error, tick_us, window_fields,
+};
 use crate::plan::lowered::{AttachedWindow, ColumnSource, Lowered, WindowBound, schema_of};
 use crate::plan::partitioner::{self, KeyedOperator, Partitioning};
 use crate::plan::window_tvf::WindowTvf;
@@ -60,31 +62,54 @@ impl Builder<'_> {
             ))
             .hint(match node.event_time {
                 Some(event_time) => format!("use `{}`", node.schema.field(event_time).name()),
-                None => format!("declare WATERMARK FOR `{}` AS … in CREATE TABLE", tvf.time_column.name),
+                None => format!(
+                    "declare WATERMARK FOR `{}` AS … in CREATE TABLE",
+                    tvf.time_column.name
+                ),
             })
             .at(tvf.position()));
         }
         if node.changelog.has_ops() {
-            return Err(SqlError::new("a window over a changing input is not supported yet").at(tvf.position()));
+            return Err(
+                SqlError::new("a window over a changing input is not supported yet").at(tvf.position()),
+            );
         }
         let tick_us = tick_us(node.schema.field(time).data_type());
-        input.pending_window =
-            Some(WindowSpec { kind: tvf.kind, offset_us: tvf.offset_us, time_column: time, tick_us });
+        input.pending_window = Some(WindowSpec {
+            kind: tvf.kind,
+            offset_us: tvf.offset_us,
+            time_column: time,
+            tick_us,
+        });
         input.columns.extend(WindowBound::ALL.map(ColumnSource::Window));
         Ok(input)
     }
 
     pub(crate) fn lower_aggregate(&mut self, aggregate: &Aggregate, emit: Emit) -> Result<Lowered, SqlError> {
-        if aggregate.group_expr.iter().any(|key| matches!(key, Expr::GroupingSet(_))) {
+        if aggregate
+            .group_expr
+            .iter()
+            .any(|key| matches!(key, Expr::GroupingSet(_)))
+        {
             return Err(self
                 .error("GROUPING SETS, CUBE and ROLLUP are not supported yet")
                 .hint("write one query per grouping and combine them with UNION ALL"));
         }
-        self.lower_grouping(&aggregate.input, &aggregate.group_expr, &aggregate.aggr_expr, &aggregate.schema, emit)
+        self.lower_grouping(
+            &aggregate.input,
+            &aggregate.group_expr,
+            &aggregate.aggr_expr,
+            &aggregate.schema,
+            emit,
+        )
     }
 
     /// `SELECT DISTINCT` is an aggregation by all columns without calls.
-    pub(crate) fn lower_distinct(&mut self, input: &Arc<LogicalPlan>, emit: Emit) -> Result<Lowered, SqlError> {
+    pub(crate) fn lower_distinct(
+        &mut self,
+        input: &Arc<LogicalPlan>,
+        emit: Emit,
+    ) -> Result<Lowered, SqlError> {
         let keys: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
         self.lower_grouping(input, &keys, &[], input.schema(), emit)
     }
@@ -99,17 +124,29 @@ impl Builder<'_> {
     ) -> Result<Lowered, SqlError> {
         let logical = input_plan.schema();
         let input = self.lower(input_plan, Emit::Default)?;
-        let computed = group.iter().filter(|key| plain_column(key, logical).is_none()).chain(calls);
+        let computed = group
+            .iter()
+            .filter(|key| plain_column(key, logical).is_none())
+            .chain(calls);
         let mut input = self.materialise_if_used(input, logical, computed)?;
         let bound_of = |input: &Lowered, key: &Expr| {
             let index = plain_column(key, logical)?;
-            WindowBound::ALL.into_iter().find(|&bound| input.is_bound(index, bound))
+            WindowBound::ALL
+                .into_iter()
+                .find(|&bound| input.is_bound(index, bound))
         };
         let has = |input: &Lowered, bound| group.iter().any(|key| bound_of(input, key) == Some(bound));
         let cumulates = |input: &Lowered| {
-            matches!(input.pending_window, Some(WindowSpec { kind: WindowKind::Cumulate { .. }, .. }))
+            matches!(
+                input.pending_window,
+                Some(WindowSpec {
+                    kind: WindowKind::Cumulate { .. },
+                    ..
+                })
+            )
         };
-        let windowed = has(&input, WindowBound::End) || (has(&input, WindowBound::Start) && !cumulates(&input));
+        let windowed =
+            has(&input, WindowBound::End) || (has(&input, WindowBound::Start) && !cumulates(&input));
         if !windowed {
             input = self.materialise(input);
         }
@@ -138,7 +175,12 @@ impl Builder<'_> {
             }),
             _ => None,
         };
-        Ok(Lowered { node, columns, pending_window: None, attached })
+        Ok(Lowered {
+            node,
+            columns,
+            pending_window: None,
+            attached,
+        })
     }
 
     /// Computes keys, arguments and filters as columns of one node.
@@ -163,14 +205,21 @@ impl Builder<'_> {
             match bound_of(input, key).filter(|_| windowed) {
                 Some(bound) => items.push(GroupItem::Bound(bound)),
                 None => {
-                    let expression = self.expressions.physical(key, &physical).map_err(planning_error)?;
+                    let expression = self
+                        .expressions
+                        .physical(key, &physical)
+                        .map_err(planning_error)?;
                     items.push(GroupItem::Key(keys.len()));
                     keys.push(output.add(expression, field.clone()));
                     key_fields.push(field.clone());
                 }
             }
         }
-        let mut lowering = CallLowering { expressions: &self.expressions, physical: &physical, output: &mut output };
+        let mut lowering = CallLowering {
+            expressions: &self.expressions,
+            physical: &physical,
+            output: &mut output,
+        };
         let calls = calls
             .iter()
             .zip(schema.fields().iter().skip(group.len()))
@@ -181,13 +230,31 @@ impl Builder<'_> {
         let window = match (windowed, &input.pending_window, &input.attached) {
             (false, ..) => None,
             (true, Some(window), _) => {
-                let time_column = output.add(column(&node_schema, window.time_column), field(&node_schema, window.time_column));
-                Some(WindowInput::Assign(WindowSpec { time_column, ..*window }))
+                let time_column = output.add(
+                    column(&node_schema, window.time_column),
+                    field(&node_schema, window.time_column),
+                );
+                Some(WindowInput::Assign(WindowSpec {
+                    time_column,
+                    ..*window
+                }))
             }
-            (true, None, Some(AttachedWindow { start: Some(start), end: Some(end), tick_us })) => {
+            (
+                true,
+                None,
+                Some(AttachedWindow {
+                    start: Some(start),
+                    end: Some(end),
+                    tick_us,
+                }),
+            ) => {
                 let start_column = output.add(column(&node_schema, *start), field(&node_schema, *start));
                 let end_column = output.add(column(&node_schema, *end), field(&node_schema, *end));
-                Some(WindowInput::Attached { start_column, end_column, tick_us: *tick_us })
+                Some(WindowInput::Attached {
+                    start_column,
+                    end_column,
+                    tick_us: *tick_us,
+                })
             }
             (true, ..) => {
                 return Err(self
@@ -195,7 +262,13 @@ impl Builder<'_> {
                     .hint("select and group by both columns"));
             }
         };
-        let mut prepared = Prepared { input: input.node, keys, key_fields, calls, window };
+        let mut prepared = Prepared {
+            input: input.node,
+            keys,
+            key_fields,
+            calls,
+            window,
+        };
         self.add_preparation(input, output, &mut prepared);
         Ok((prepared, items))
     }
@@ -203,16 +276,25 @@ impl Builder<'_> {
     /// Adds the map of keys and arguments; none is needed where all of them are columns already.
     fn add_preparation(&mut self, input: &Lowered, output: MapOutput, prepared: &mut Prepared) {
         let width = self.nodes[input.node].schema.fields().len();
-        if let Some(columns) = output.input_columns().filter(|columns| columns.len() == width || columns.is_empty()) {
+        if let Some(columns) = output
+            .input_columns()
+            .filter(|columns| columns.len() == width || columns.is_empty())
+        {
             prepared.use_input_columns(&columns);
             return;
         }
-        let input = Lowered { pending_window: None, ..input.clone() };
+        let input = Lowered {
+            pending_window: None,
+            ..input.clone()
+        };
         prepared.input = self.add_projection(input, Vec::new(), output).node;
     }
 
     fn add_window_aggregate(&mut self, prepared: Prepared, emit: Emit) -> Result<NodeId, SqlError> {
-        let window = prepared.window.clone().expect("invariant: a window aggregation has a window");
+        let window = prepared
+            .window
+            .clone()
+            .expect("invariant: a window aggregation has a window");
         let input = self.nodes[prepared.input].clone();
         let mut spec = WindowAggregateSpec {
             window,
@@ -245,10 +327,15 @@ impl Builder<'_> {
         let mut fields = output_fields(&prepared);
         fields.extend(window_fields(&time_type));
         let window_count = match &spec.window {
-            WindowInput::Assign(WindowSpec { kind: WindowKind::Tumble { .. }, .. }) => "open windows",
+            WindowInput::Assign(WindowSpec {
+                kind: WindowKind::Tumble { .. },
+                ..
+            }) => "open windows",
             _ => "open slices",
         };
-        let growth = StateGrowth::Bounded(format!("{window_count} × keys; a window is dropped once the watermark has passed it"));
+        let growth = StateGrowth::Bounded(format!(
+            "{window_count} × keys; a window is dropped once the watermark has passed it"
+        ));
         let first_bound = fields.len() - 3;
         let distribution = keyed_distribution(&owner, &prepared, &spec.keys, moved);
         Ok(self.add(PlanNode {
@@ -293,7 +380,11 @@ impl Builder<'_> {
             true => StateGrowth::Bounded("one row".to_string()),
             false => StateGrowth::PerKey(format!(
                 "one row per distinct ({}), kept for ever",
-                names_of(&schema_of(prepared.key_fields.clone()), &(0..spec.keys.len()).collect::<Vec<_>>()).join(", ")
+                names_of(
+                    &schema_of(prepared.key_fields.clone()),
+                    &(0..spec.keys.len()).collect::<Vec<_>>()
+                )
+                .join(", ")
             )),
         };
         Ok(self.add(PlanNode {
@@ -312,7 +403,9 @@ impl Builder<'_> {
         let keys = prepared.exchange_keys();
         let key_names = names_of(&input.schema, &keys);
         let two_phase = match (&prepared.window, self.settings.two_phase) {
-            (_, false) => Err("two phases are switched off by table.optimizer.agg-phase-strategy".to_string()),
+            (_, false) => {
+                Err("two phases are switched off by table.optimizer.agg-phase-strategy".to_string())
+            }
             (Some(WindowInput::Attached { .. }), _) => {
                 Err("its input are window results, already combined".to_string())
             }
@@ -352,8 +445,11 @@ impl Builder<'_> {
             Partitioning::CoPartitioned(_) => return (input, false),
             Partitioning::LocalGlobal(reason) | Partitioning::HashByKey(reason) => reason.clone(),
         };
-        let distribution =
-            if keys.is_empty() { Distribution::Single } else { Distribution::Hash(keys.clone()) };
+        let distribution = if keys.is_empty() {
+            Distribution::Single
+        } else {
+            Distribution::Hash(keys.clone())
+        };
         let node = PlanNode {
             kind: NodeKind::Exchange(ExchangeSpec { keys, reason }),
             inputs: vec![input],
@@ -369,7 +465,12 @@ impl Prepared {
     /// The columns that rows which must meet agree on: attached windows are part of the key.
     fn exchange_keys(&self) -> Vec<usize> {
         let mut keys = self.keys.clone();
-        if let Some(WindowInput::Attached { start_column, end_column, .. }) = &self.window {
+        if let Some(WindowInput::Attached {
+            start_column,
+            end_column,
+            ..
+        }) = &self.window
+        {
             keys.extend([*start_column, *end_column]);
         }
         keys
@@ -385,7 +486,11 @@ impl Prepared {
         }
         match &mut self.window {
             Some(WindowInput::Assign(window)) => renumber(&mut window.time_column),
-            Some(WindowInput::Attached { start_column, end_column, .. }) => {
+            Some(WindowInput::Attached {
+                start_column,
+                end_column,
+                ..
+            }) => {
                 renumber(start_column);
                 renumber(end_column);
             }
@@ -396,7 +501,12 @@ impl Prepared {
 
 /// Key columns, then one column per call.
 fn output_fields(prepared: &Prepared) -> Vec<FieldRef> {
-    prepared.key_fields.iter().cloned().chain(prepared.calls.iter().map(|call| call.output.clone())).collect()
+    prepared
+        .key_fields
+        .iter()
+        .cloned()
+        .chain(prepared.calls.iter().map(|call| call.output.clone()))
+        .collect()
 }
 
 /// How the owner's output lies: by its own key columns where the rows were hashed by them.
@@ -405,8 +515,10 @@ fn keyed_distribution(owner: &PlanNode, prepared: &Prepared, keys: &[usize], mov
         Distribution::Single => Distribution::Single,
         Distribution::Source => Distribution::Source,
         Distribution::Hash(hashed) => {
-            let positions: Option<Vec<usize>> =
-                hashed.iter().map(|column| keys.iter().position(|key| key == column)).collect();
+            let positions: Option<Vec<usize>> = hashed
+                .iter()
+                .map(|column| keys.iter().position(|key| key == column))
+                .collect();
             match positions {
                 Some(positions) => Distribution::Hash(positions),
                 // Hashed by keys and attached window bounds, which stand behind the calls.
@@ -422,7 +534,11 @@ fn keyed_distribution(owner: &PlanNode, prepared: &Prepared, keys: &[usize], mov
 
 /// Whether the node emits changes; `changelog_inference` says later of which kind.
 fn provisional_changelog(emits_once: bool) -> Changelog {
-    if emits_once { Changelog::Append } else { Changelog::Retract }
+    if emits_once {
+        Changelog::Append
+    } else {
+        Changelog::Retract
+    }
 }
 
 fn window_tick(window: &WindowInput) -> i64 {
@@ -433,7 +549,10 @@ fn window_tick(window: &WindowInput) -> i64 {
 }
 
 fn column(schema: &SchemaRef, index: usize) -> Arc<dyn datafusion_physical_expr::PhysicalExpr> {
-    Arc::new(datafusion_physical_expr::expressions::Column::new(schema.field(index).name(), index))
+    Arc::new(datafusion_physical_expr::expressions::Column::new(
+        schema.field(index).name(),
+        index,
+    ))
 }
 
 fn field(schema: &SchemaRef, index: usize) -> FieldRef {

@@ -25,13 +25,22 @@ impl Builder<'_> {
         let left = self.materialise(left);
         let right = self.lower(&join.right, Emit::Default)?;
         let right = self.materialise(right);
-        let (left, left_keys) = self.join_keys(left, join.left.schema(), join.on.iter().map(|(key, _)| key))?;
-        let (right, right_keys) = self.join_keys(right, join.right.schema(), join.on.iter().map(|(_, key)| key))?;
-        let equal: Vec<(usize, usize)> = left_keys.iter().copied().zip(right_keys.iter().copied()).collect();
+        let (left, left_keys) =
+            self.join_keys(left, join.left.schema(), join.on.iter().map(|(key, _)| key))?;
+        let (right, right_keys) =
+            self.join_keys(right, join.right.schema(), join.on.iter().map(|(_, key)| key))?;
+        let equal: Vec<(usize, usize)> = left_keys
+            .iter()
+            .copied()
+            .zip(right_keys.iter().copied())
+            .collect();
         let (Some(left_window), Some(right_window)) = (left.attached, right.attached) else {
             return Err(self.join_refusal("a join of inputs without windows"));
         };
-        let ends = left_window.end.zip(right_window.end).filter(|ends| equal.contains(ends));
+        let ends = left_window
+            .end
+            .zip(right_window.end)
+            .filter(|ends| equal.contains(ends));
         let Some(window_end) = ends else {
             return Err(self.join_refusal("a join that does not equate window_end of both sides"));
         };
@@ -45,7 +54,11 @@ impl Builder<'_> {
         let filter = match &join.filter {
             Some(filter) => {
                 let schema = self.joined_schema(join, &left, &right)?;
-                Some(self.expressions.physical(filter, &schema).map_err(planning_error)?)
+                Some(
+                    self.expressions
+                        .physical(filter, &schema)
+                        .map_err(planning_error)?,
+                )
             }
             None => None,
         };
@@ -55,21 +68,36 @@ impl Builder<'_> {
         let tick_us = left_window.tick_us.min(right_window.tick_us);
         let node = self.add(PlanNode {
             id: 0,
-            kind: NodeKind::WindowJoin(WindowJoinSpec { window_end, equal, filter, tick_us }),
+            kind: NodeKind::WindowJoin(WindowJoinSpec {
+                window_end,
+                equal,
+                filter,
+                tick_us,
+            }),
             inputs: vec![left_node, right_node],
             schema: schema_of(fields),
             changelog: Changelog::Append,
             event_time: self.nodes[left_node].event_time,
             distribution: self.nodes[left_node].distribution.clone(),
-            growth: StateGrowth::Bounded("rows of open windows; dropped once the watermark has passed".to_string()),
+            growth: StateGrowth::Bounded(
+                "rows of open windows; dropped once the watermark has passed".to_string(),
+            ),
         });
         let shifted = right.columns.iter().map(|column| match column {
             ColumnSource::Physical(index) => ColumnSource::Physical(shift + index),
             ColumnSource::Window(_) => unreachable!("invariant: windows are materialised before a join"),
         });
         let columns = left.columns.iter().copied().chain(shifted).collect();
-        let attached = AttachedWindow { tick_us, ..left_window };
-        Ok(Lowered { node, columns, pending_window: None, attached: Some(attached) })
+        let attached = AttachedWindow {
+            tick_us,
+            ..left_window
+        };
+        Ok(Lowered {
+            node,
+            columns,
+            pending_window: None,
+            attached: Some(attached),
+        })
     }
 
     /// The equal columns of one side; computed ones are appended to it.
@@ -83,11 +111,16 @@ impl Builder<'_> {
         let schema = self.nodes[side.node].schema.clone();
         let mut output = MapOutput::default();
         for (index, field) in schema.fields().iter().enumerate() {
-            output.columns.push((Arc::new(Column::new(field.name(), index)), field.clone()));
+            output
+                .columns
+                .push((Arc::new(Column::new(field.name(), index)), field.clone()));
         }
         let mut columns = Vec::new();
         for key in keys {
-            let key = self.expressions.physical(key, &physical).map_err(planning_error)?;
+            let key = self
+                .expressions
+                .physical(key, &physical)
+                .map_err(planning_error)?;
             let field = key.return_field(physical.as_arrow()).map_err(planning_error)?;
             columns.push(output.add(key, field));
         }
@@ -118,13 +151,20 @@ impl Builder<'_> {
 
     /// Physical columns of both sides under their logical names.
     fn joined_schema(&self, join: &Join, left: &Lowered, right: &Lowered) -> Result<DFSchema, SqlError> {
-        let sides = [(join.left.schema(), left, "left"), (join.right.schema(), right, "right")];
+        let sides = [
+            (join.left.schema(), left, "left"),
+            (join.right.schema(), right, "right"),
+        ];
         let mut fields: Vec<(Option<TableReference>, FieldRef)> = Vec::new();
         for (logical, side, name) in sides {
             for (qualifier, field) in self.physical_schema(logical, side).iter() {
                 // Hidden columns of the two sides may share a name.
                 let hidden = qualifier.is_some_and(|q| q.table() == "$hidden");
-                let qualifier = if hidden { Some(TableReference::bare(format!("$hidden {name}"))) } else { qualifier.cloned() };
+                let qualifier = if hidden {
+                    Some(TableReference::bare(format!("$hidden {name}")))
+                } else {
+                    qualifier.cloned()
+                };
                 fields.push((qualifier, field.clone()));
             }
         }

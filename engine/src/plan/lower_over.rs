@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{AggregateFunction as LogicalCall, Sort, WindowFunction};
-use datafusion_expr::{Expr, Window, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition};
+use datafusion_expr::{
+    Expr, Window, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition,
+};
 use datafusion_physical_expr::expressions::Column;
 
 use crate::changelog::Changelog;
@@ -21,7 +23,11 @@ impl Builder<'_> {
         let logical = window.input.schema();
         let input = self.lower(&window.input, Emit::Default)?;
         let mut lowered = self.materialise(input);
-        let functions = window.window_expr.iter().map(|e| self.window_function(e)).collect::<Result<Vec<_>, _>>()?;
+        let functions = window
+            .window_expr
+            .iter()
+            .map(|e| self.window_function(e))
+            .collect::<Result<Vec<_>, _>>()?;
         let width = logical.fields().len();
         // Columns of the calls are filled in as their operator is added.
         let mut call_columns = vec![None; functions.len()];
@@ -33,14 +39,19 @@ impl Builder<'_> {
                 .filter(|&other| over_key(functions[other]) == over_key(functions[first]))
                 .collect();
             let calls: Vec<&WindowFunction> = same.iter().map(|&index| functions[index]).collect();
-            let results = same.iter().map(|&index| window.schema.fields()[width + index].clone()).collect::<Vec<_>>();
+            let results = same
+                .iter()
+                .map(|&index| window.schema.fields()[width + index].clone())
+                .collect::<Vec<_>>();
             let (next, columns) = self.add_over(lowered, logical, &calls, &results)?;
             lowered = next;
             for (&index, column) in same.iter().zip(columns) {
                 call_columns[index] = Some(column);
             }
         }
-        let calls = call_columns.into_iter().map(|column| column.expect("invariant: every call has an operator"));
+        let calls = call_columns
+            .into_iter()
+            .map(|column| column.expect("invariant: every call has an operator"));
         lowered.columns.extend(calls.map(ColumnSource::Physical));
         Ok(lowered)
     }
@@ -70,15 +81,24 @@ impl Builder<'_> {
         // The operator passes its input on, so all columns stay; computed ones stand behind them.
         let mut output = MapOutput::default();
         for (index, field) in node_schema.fields().iter().enumerate() {
-            output.columns.push((Arc::new(Column::new(field.name(), index)), field.clone()));
+            output
+                .columns
+                .push((Arc::new(Column::new(field.name(), index)), field.clone()));
         }
         let mut partition = Vec::with_capacity(params.partition_by.len());
         for expression in &params.partition_by {
-            let key = self.expressions.physical(expression, &physical).map_err(planning_error)?;
+            let key = self
+                .expressions
+                .physical(expression, &physical)
+                .map_err(planning_error)?;
             let field = key.return_field(physical.as_arrow()).map_err(planning_error)?;
             partition.push(output.add(key, field));
         }
-        let mut lowering = CallLowering { expressions: &self.expressions, physical: &physical, output: &mut output };
+        let mut lowering = CallLowering {
+            expressions: &self.expressions,
+            physical: &physical,
+            output: &mut output,
+        };
         let mut calls = Vec::with_capacity(functions.len());
         for (function, result) in functions.iter().zip(results) {
             calls.push(lowering.lower(&Expr::AggregateFunction(aggregate_of(function)?), result)?);
@@ -108,7 +128,12 @@ impl Builder<'_> {
         let call_count = calls.len();
         let growth = over_growth(frame, &key_names);
         let over = PlanNode {
-            kind: NodeKind::OverAggregate(OverAggregateSpec { partition, time_column, frame, calls }),
+            kind: NodeKind::OverAggregate(OverAggregateSpec {
+                partition,
+                time_column,
+                frame,
+                calls,
+            }),
             inputs: vec![below],
             schema: schema_of(fields),
             changelog: Changelog::Append,
@@ -120,7 +145,12 @@ impl Builder<'_> {
     }
 
     /// OVER runs in event time: ORDER BY must be the event-time column, ascending.
-    fn over_time_column(&self, input: &Lowered, logical: &DFSchema, order_by: &[Sort]) -> Result<usize, SqlError> {
+    fn over_time_column(
+        &self,
+        input: &Lowered,
+        logical: &DFSchema,
+        order_by: &[Sort],
+    ) -> Result<usize, SqlError> {
         let event_time = self.nodes[input.node].event_time;
         let name = event_time.map(|column| self.nodes[input.node].schema.field(column).name().clone());
         let hint = match &name {
@@ -159,7 +189,9 @@ impl Builder<'_> {
             },
             (WindowFrameUnits::Range, WindowFrameBound::Preceding(distance)) => match distance {
                 distance if distance.is_null() => Ok(OverFrame::Range(None)),
-                distance => interval_us(distance).map(|us| OverFrame::Range(Some(us))).ok_or_else(refuse),
+                distance => interval_us(distance)
+                    .map(|us| OverFrame::Range(Some(us)))
+                    .ok_or_else(refuse),
             },
             _ => Err(refuse()),
         }
@@ -183,10 +215,11 @@ fn aggregate_of(function: &WindowFunction) -> Result<LogicalCall, SqlError> {
             Vec::new(),
             function.params.null_treatment,
         )),
-        WindowFunctionDefinition::WindowUDF(udf) => {
-            Err(SqlError::new(format!("{}() OVER is not supported yet", udf.name().to_uppercase()))
-                .hint("aggregates such as COUNT, SUM, AVG, MIN and MAX are"))
-        }
+        WindowFunctionDefinition::WindowUDF(udf) => Err(SqlError::new(format!(
+            "{}() OVER is not supported yet",
+            udf.name().to_uppercase()
+        ))
+        .hint("aggregates such as COUNT, SUM, AVG, MIN and MAX are")),
     }
 }
 
@@ -204,7 +237,11 @@ fn interval_us(value: &ScalarValue) -> Option<i64> {
 }
 
 fn over_growth(frame: OverFrame, keys: &[String]) -> StateGrowth {
-    let keys = if keys.is_empty() { "one partition".to_string() } else { format!("({})", keys.join(", ")) };
+    let keys = if keys.is_empty() {
+        "one partition".to_string()
+    } else {
+        format!("({})", keys.join(", "))
+    };
     match frame {
         OverFrame::Rows(Some(count)) => {
             StateGrowth::PerKey(format!("{} rows per distinct {keys}, kept for ever", count + 1))

@@ -103,7 +103,10 @@ pub(crate) fn physical_schema(logical: &DFSchema, lowered: &Lowered, node: &Sche
         .iter()
         .enumerate()
         .map(|(index, field)| {
-            let hidden = field.as_ref().clone().with_name(format!("{}#{index}", field.name()));
+            let hidden = field
+                .as_ref()
+                .clone()
+                .with_name(format!("{}#{index}", field.name()));
             (Some(TableReference::bare("$hidden")), Arc::new(hidden))
         })
         .collect();

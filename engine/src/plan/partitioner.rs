@@ -52,7 +52,10 @@ pub fn select(operator: &KeyedOperator<'_>) -> Partitioning {
              and flush travels; the local phase steps aside where keys hardly repeat",
             operator.name
         )),
-        Err(why) => Partitioning::HashByKey(format!("{} needs all rows of {keys} on one shard: {why}", operator.name)),
+        Err(why) => Partitioning::HashByKey(format!(
+            "{} needs all rows of {keys} on one shard: {why}",
+            operator.name
+        )),
     }
 }
 
@@ -71,7 +74,13 @@ mod tests {
 
     fn check(input: Distribution, keys: &[usize], two_phase: Result<(), String>) -> Partitioning {
         let key_names: Vec<String> = keys.iter().map(|key| format!("k{key}")).collect();
-        select(&KeyedOperator { name: "SUM", key_names: &key_names, keys, input: &input, two_phase })
+        select(&KeyedOperator {
+            name: "SUM",
+            key_names: &key_names,
+            keys,
+            input: &input,
+            two_phase,
+        })
     }
 
     #[test]
@@ -88,12 +97,19 @@ mod tests {
 
     #[test]
     fn an_operator_without_partial_results_hashes_its_rows() {
-        let chosen = check(Distribution::Source, &[0], Err("COUNT(DISTINCT) keeps a set".to_string()));
+        let chosen = check(
+            Distribution::Source,
+            &[0],
+            Err("COUNT(DISTINCT) keeps a set".to_string()),
+        );
         assert!(matches!(chosen, Partitioning::HashByKey(reason) if reason.contains("COUNT(DISTINCT)")));
     }
 
     #[test]
     fn rows_on_one_shard_need_no_exchange() {
-        assert!(matches!(check(Distribution::Single, &[], Ok(())), Partitioning::CoPartitioned(_)));
+        assert!(matches!(
+            check(Distribution::Single, &[], Ok(())),
+            Partitioning::CoPartitioned(_)
+        ));
     }
 }

@@ -31,7 +31,10 @@ impl TableUse {
     /// The table columns that some reader needs.
     fn columns(&self, width: usize) -> BTreeSet<usize> {
         let all = || (0..width).collect::<Vec<_>>();
-        self.scans.iter().flat_map(|scan| scan.projection.clone().unwrap_or_else(all)).collect()
+        self.scans
+            .iter()
+            .flat_map(|scan| scan.projection.clone().unwrap_or_else(all))
+            .collect()
     }
 
     /// The one way in which the table is read, if there is but one.
@@ -47,9 +50,14 @@ pub(crate) fn collect_table_uses<'a>(
     let mut uses: BTreeMap<String, TableUse> = BTreeMap::new();
     for plan in plans {
         let waits = |node: &LogicalPlan| {
-            Ok(matches!(node, LogicalPlan::Extension(_) | LogicalPlan::Window(_) | LogicalPlan::Join(_)))
+            Ok(matches!(
+                node,
+                LogicalPlan::Extension(_) | LogicalPlan::Window(_) | LogicalPlan::Join(_)
+            ))
         };
-        let needs_watermark = plan.exists(waits).expect("invariant: looking at nodes cannot fail");
+        let needs_watermark = plan
+            .exists(waits)
+            .expect("invariant: looking at nodes cannot fail");
         plan.apply(|node| {
             if let LogicalPlan::TableScan(scan) = node {
                 let table_use = uses.entry(scan.table_name.table().to_string()).or_default();
@@ -101,7 +109,9 @@ pub(crate) fn table_source(
     }
     let output_columns: Vec<usize> = output_columns.into_iter().collect();
 
-    let filter = filter.map(|filter| replace_columns(filter, &over_ingest)).transpose()?;
+    let filter = filter
+        .map(|filter| replace_columns(filter, &over_ingest))
+        .transpose()?;
     // Nothing is decoded only to derive a watermark that nobody waits for.
     let watermark = match table.watermark.as_ref().filter(|_| table_use.needs_watermark) {
         Some(watermark) => Some(SourceWatermark {
@@ -115,7 +125,11 @@ pub(crate) fn table_source(
         .map(|&column| (over_ingest[column].clone(), table.columns[column].field.clone()))
         .collect();
     let spec = narrow_to_ingest(table, filter, watermark, output)?;
-    Ok(TableSource { spec, output_columns, filtered })
+    Ok(TableSource {
+        spec,
+        output_columns,
+        filtered,
+    })
 }
 
 /// The filter of a scan over the table's columns; `None` if it has none.
@@ -124,7 +138,9 @@ pub(crate) fn scan_filter(
     schema: &Schema,
     expressions: &Expressions,
 ) -> Result<Option<Arc<dyn PhysicalExpr>>> {
-    let Some(filter) = conjunction(scan.filters.clone()) else { return Ok(None) };
+    let Some(filter) = conjunction(scan.filters.clone()) else {
+        return Ok(None);
+    };
     let qualified = DFSchema::try_from_qualified_schema(scan.table_name.clone(), schema)?;
     expressions.physical(&filter, &qualified).map(Some)
 }
@@ -167,8 +183,9 @@ fn narrow_to_ingest(
         needed.insert(cheapest_column(&ingest_schema));
     }
     let ingest: Vec<usize> = needed.into_iter().collect();
-    let mut delivered: Vec<Arc<dyn PhysicalExpr>> =
-        (0..ingest_schema.fields().len()).map(|i| Arc::new(Column::new("", i)) as _).collect();
+    let mut delivered: Vec<Arc<dyn PhysicalExpr>> = (0..ingest_schema.fields().len())
+        .map(|i| Arc::new(Column::new("", i)) as _)
+        .collect();
     for (position, &column) in ingest.iter().enumerate() {
         delivered[column] = Arc::new(Column::new(ingest_schema.field(column).name(), position));
     }
@@ -188,7 +205,9 @@ fn narrow_to_ingest(
             .map(|(expression, field)| Ok((replace_columns(expression, &delivered)?, field)))
             .collect::<Result<_>>()?,
         watermark,
-        filter: filter.map(|filter| replace_columns(filter, &delivered)).transpose()?,
+        filter: filter
+            .map(|filter| replace_columns(filter, &delivered))
+            .transpose()?,
     })
 }
 
@@ -208,5 +227,9 @@ pub(crate) fn replace_columns(
 /// The column that costs least to read: the first of a fixed width, else the first.
 fn cheapest_column(schema: &Schema) -> usize {
     let is_cheap = |data_type: &DataType| data_type.primitive_width().is_some();
-    schema.fields().iter().position(|field| is_cheap(field.data_type())).unwrap_or(0)
+    schema
+        .fields()
+        .iter()
+        .position(|field| is_cheap(field.data_type()))
+        .unwrap_or(0)
 }

@@ -9,6 +9,7 @@
 
 pub mod catalog;
 mod create_table;
+mod definitions;
 pub mod dialect;
 mod emit;
 mod group_windows;
@@ -17,6 +18,7 @@ pub mod option_values;
 pub mod options;
 pub mod parser;
 pub mod position;
+pub mod query;
 mod refusals;
 pub mod settings;
 pub mod statement;

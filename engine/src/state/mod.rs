@@ -6,5 +6,6 @@
 //! **Invariant.** Nothing observable depends on the order in which a table holds its groups: groups
 //! are numbered in order of first arrival, and hashes are the same in every process.
 
+pub mod accumulators;
 pub mod hash;
 pub mod words;

@@ -75,7 +75,11 @@ impl WatermarkMerge {
 
     /// Whether every input that has not ended is idle, and there is one.
     pub fn is_idle(&self) -> bool {
-        let mut waiting = self.inputs.iter().filter(|input| **input != InputState::Ended).peekable();
+        let mut waiting = self
+            .inputs
+            .iter()
+            .filter(|input| **input != InputState::Ended)
+            .peekable();
         waiting.peek().is_some() && waiting.all(|input| *input == InputState::Idle)
     }
 
@@ -134,7 +138,11 @@ mod tests {
         merge.update(0, InputState::Idle);
         assert_eq!(merge.update(1, InputState::Active(20)), Some(20));
         assert_eq!(merge.update(0, InputState::Active(4)), None);
-        assert_eq!(merge.update(1, InputState::Active(30)), None, "input 0 is active at 4");
+        assert_eq!(
+            merge.update(1, InputState::Active(30)),
+            None,
+            "input 0 is active at 4"
+        );
         assert_eq!(merge.merged(), 20);
     }
 }

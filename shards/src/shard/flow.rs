@@ -32,7 +32,13 @@ impl Shard {
         Ok(())
     }
 
-    fn take_rows(&mut self, id: NodeId, input: usize, batch: Batch, clock: &dyn Clock) -> Result<(), ShardError> {
+    fn take_rows(
+        &mut self,
+        id: NodeId,
+        input: usize,
+        batch: Batch,
+        clock: &dyn Clock,
+    ) -> Result<(), ShardError> {
         let started = clock.now();
         let node = &mut self.nodes[id];
         match &mut node.role {
@@ -54,7 +60,8 @@ impl Shard {
                 let now = clock.now();
                 self.counters.rows_out += batch.len() as u64;
                 self.profile.record_service(id, now - started);
-                self.profile.record_emission(now.saturating_sub(batch.arrival_ns), batch.len());
+                self.profile
+                    .record_emission(now.saturating_sub(batch.arrival_ns), batch.len());
                 Ok(())
             }
             Role::Source => unreachable!("invariant: nothing flows into a source"),
@@ -85,15 +92,24 @@ impl Shard {
     ) -> Result<(), ShardError> {
         let node = &mut self.nodes[id];
         match signal {
-            Signal::Watermark { watermark, arrival_ns } => {
+            Signal::Watermark {
+                watermark,
+                arrival_ns,
+            } => {
                 if let Some(watermark) = node.watermarks.update(input, InputState::Active(watermark)) {
-                    node.signals.push_back(Signal::Watermark { watermark, arrival_ns });
+                    node.signals.push_back(Signal::Watermark {
+                        watermark,
+                        arrival_ns,
+                    });
                 }
             }
             Signal::Idle => {
                 let risen = node.watermarks.update(input, InputState::Idle);
                 let arrival_ns = clock.now();
-                node.signals.extend(risen.map(|watermark| Signal::Watermark { watermark, arrival_ns }));
+                node.signals.extend(risen.map(|watermark| Signal::Watermark {
+                    watermark,
+                    arrival_ns,
+                }));
                 if node.watermarks.is_idle() {
                     node.signals.push_back(Signal::Idle);
                 }
@@ -105,12 +121,18 @@ impl Shard {
             }
             Signal::End => {
                 let waits_for_barrier = node.aligned.iter().any(|&aligned| aligned);
-                assert!(!waits_for_barrier, "invariant: entries wait for an epoch to be captured");
+                assert!(
+                    !waits_for_barrier,
+                    "invariant: entries wait for an epoch to be captured"
+                );
                 node.align(input, true);
                 if node.all_ended() {
                     node.signals.push_back(Signal::End);
                 } else if let Some(watermark) = node.watermarks.update(input, InputState::Ended) {
-                    node.signals.push_back(Signal::Watermark { watermark, arrival_ns: clock.now() });
+                    node.signals.push_back(Signal::Watermark {
+                        watermark,
+                        arrival_ns: clock.now(),
+                    });
                 }
             }
         }
@@ -120,7 +142,9 @@ impl Shard {
     /// Acts on the node's signals until it fires at length or none is left.
     fn work_off_signals(&mut self, id: NodeId, clock: &dyn Clock) -> Result<(), ShardError> {
         while !self.nodes[id].firing {
-            let Some(signal) = self.nodes[id].signals.pop_front() else { break };
+            let Some(signal) = self.nodes[id].signals.pop_front() else {
+                break;
+            };
             self.act_on(id, signal, clock)?;
         }
         Ok(())
@@ -155,7 +179,10 @@ impl Shard {
 
     fn operator_signal(&mut self, id: NodeId, signal: Signal, clock: &dyn Clock) -> Result<(), ShardError> {
         let (watermark, arrival_ns) = match signal {
-            Signal::Watermark { watermark, arrival_ns } => (watermark, arrival_ns),
+            Signal::Watermark {
+                watermark,
+                arrival_ns,
+            } => (watermark, arrival_ns),
             Signal::End => (WATERMARK_END, clock.now()),
             Signal::Idle => return self.push_signal(id, signal, clock),
             Signal::Barrier { .. } => {
@@ -196,7 +223,10 @@ impl Shard {
             if firing == Firing::Done {
                 let node = &mut self.nodes[id];
                 node.firing = false;
-                let signal = node.signals.pop_front().expect("invariant: a firing has its signal");
+                let signal = node
+                    .signals
+                    .pop_front()
+                    .expect("invariant: a firing has its signal");
                 self.finish_firing(id, signal, clock)?;
                 self.work_off_signals(id, clock)?;
             }
@@ -243,7 +273,8 @@ impl Shard {
         let now = clock.now();
         if !node.output.is_empty() {
             if node.answers_for_windows {
-                self.profile.record_window(now.saturating_sub(node.output.arrival()));
+                self.profile
+                    .record_window(now.saturating_sub(node.output.arrival()));
             }
             self.profile.record_service(id, now - started);
             let emitted = node.output.take();
@@ -268,7 +299,13 @@ impl Shard {
 
 fn message_of(signal: Signal) -> Message {
     match signal {
-        Signal::Watermark { watermark, arrival_ns } => Message::Watermark { watermark, arrival_ns },
+        Signal::Watermark {
+            watermark,
+            arrival_ns,
+        } => Message::Watermark {
+            watermark,
+            arrival_ns,
+        },
         Signal::Idle => Message::Idle,
         Signal::Barrier { epoch, stop } => Message::Barrier { epoch, stop },
         Signal::End => Message::End,

@@ -57,9 +57,15 @@ pub(crate) struct SinkEnd {
 /// What flows beside rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
-    Watermark { watermark: WatermarkUs, arrival_ns: Nanos },
+    Watermark {
+        watermark: WatermarkUs,
+        arrival_ns: Nanos,
+    },
     Idle,
-    Barrier { epoch: Epoch, stop: bool },
+    Barrier {
+        epoch: Epoch,
+        stop: bool,
+    },
     End,
 }
 
@@ -84,10 +90,17 @@ impl Node {
 
     /// Input `input` has sent a barrier or has ended; answers whether all have.
     pub(crate) fn align(&mut self, input: usize, ended: bool) -> bool {
-        assert!(!self.ended[input], "invariant: nothing follows the end of an input");
+        assert!(
+            !self.ended[input],
+            "invariant: nothing follows the end of an input"
+        );
         self.ended[input] |= ended;
         self.aligned[input] |= !ended;
-        let all = self.aligned.iter().zip(&self.ended).all(|(&aligned, &ended)| aligned || ended);
+        let all = self
+            .aligned
+            .iter()
+            .zip(&self.ended)
+            .all(|(&aligned, &ended)| aligned || ended);
         if all {
             self.aligned.fill(false);
         }

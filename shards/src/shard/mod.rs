@@ -59,7 +59,9 @@ pub struct ShardConfig {
 
 impl Default for ShardConfig {
     fn default() -> ShardConfig {
-        ShardConfig { poll_rows: engine::batch::BATCH_ROWS_MAX }
+        ShardConfig {
+            poll_rows: engine::batch::BATCH_ROWS_MAX,
+        }
     }
 }
 
@@ -111,13 +113,25 @@ pub struct Shard {
 
 /// The number of exchanges of a plan: its edges in the mesh.
 pub fn edges(plan: &StreamPlan) -> usize {
-    plan.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Exchange(_))).count()
+    plan.nodes
+        .iter()
+        .filter(|node| matches!(node.kind, NodeKind::Exchange(_)))
+        .count()
 }
 
 impl Shard {
     /// Puts the parts together.
     pub fn new(parts: ShardParts) -> Result<Shard, ExecutionError> {
-        let ShardParts { id, plan, operators, sources, sinks, endpoint, control, config } = parts;
+        let ShardParts {
+            id,
+            plan,
+            operators,
+            sources,
+            sinks,
+            endpoint,
+            control,
+            config,
+        } = parts;
         let mut sinks: Vec<(NodeId, Option<Box<dyn Sink>>)> =
             sinks.into_iter().map(|(node, sink)| (node, Some(sink))).collect();
         let mut inboxes = Vec::new();
@@ -132,8 +146,15 @@ impl Shard {
                 }
                 NodeKind::Sink(_) => {
                     let sink = sinks.iter_mut().find(|(sink_node, _)| *sink_node == node.id);
-                    let sink = sink.and_then(|(_, sink)| sink.take()).expect("invariant: every sink node has a sink");
-                    Role::Sink(SinkEnd { sink, closing: false, closed: false, epoch: 0 })
+                    let sink = sink
+                        .and_then(|(_, sink)| sink.take())
+                        .expect("invariant: every sink node has a sink");
+                    Role::Sink(SinkEnd {
+                        sink,
+                        closing: false,
+                        closed: false,
+                        epoch: 0,
+                    })
                 }
                 _ => Role::Operator(operator.expect("invariant: every other node has an operator")),
             };
@@ -202,7 +223,10 @@ impl Shard {
         let found = self.endpoint.has_messages()
             || self.control.is_aborted()
             || self.is_blocked_output_free()
-            || self.sources.iter().any(|source| source.has_request(self.control.request()));
+            || self
+                .sources
+                .iter()
+                .any(|source| source.has_request(self.control.request()));
         if found {
             self.control.sleep_flag(self.id).cancel();
         }
@@ -246,7 +270,9 @@ impl Shard {
             }
             let profile = &mut self.profile;
             let mut ring_wait = |nanos| profile.ring_wait.saturating_record(nanos);
-            let deliveries = self.inboxes[edge].1.deliver(&mut self.endpoint, now, &mut ring_wait);
+            let deliveries = self.inboxes[edge]
+                .1
+                .deliver(&mut self.endpoint, now, &mut ring_wait);
             progress |= !deliveries.is_empty();
             for delivery in deliveries {
                 self.hand_on(node, delivery, clock)?;
@@ -347,10 +373,18 @@ impl Shard {
         self.counters.late_rows = late_rows;
         self.counters.state_bytes = state_bytes;
         self.counters.bytes_in = self.sources.iter().map(|source| source.statistics().bytes).sum();
-        self.counters.malformed = self.sources.iter().map(|source| source.statistics().malformed).sum();
+        self.counters.malformed = self
+            .sources
+            .iter()
+            .map(|source| source.statistics().malformed)
+            .sum();
         self.counters.clamped = self.sources.iter().map(SourceEnd::clamped).sum();
-        self.counters.watermark_us =
-            self.sources.iter().filter_map(SourceEnd::watermark).min().unwrap_or(engine::time::WATERMARK_NONE);
+        self.counters.watermark_us = self
+            .sources
+            .iter()
+            .filter_map(SourceEnd::watermark)
+            .min()
+            .unwrap_or(engine::time::WATERMARK_NONE);
         self.control.counters(self.id).publish(&self.counters);
     }
 }
@@ -360,9 +394,17 @@ impl Shard {
     fn hand_on(&mut self, node: NodeId, delivery: Delivery, clock: &dyn Clock) -> Result<(), ShardError> {
         match delivery {
             Delivery::Rows(batch) => self.push_rows(node, vec![batch], clock),
-            Delivery::Watermark { watermark, arrival_ns } => {
-                self.push_signal(node, graph::Signal::Watermark { watermark, arrival_ns }, clock)
-            }
+            Delivery::Watermark {
+                watermark,
+                arrival_ns,
+            } => self.push_signal(
+                node,
+                graph::Signal::Watermark {
+                    watermark,
+                    arrival_ns,
+                },
+                clock,
+            ),
             Delivery::Idle => self.push_signal(node, graph::Signal::Idle, clock),
             Delivery::Barrier { epoch, stop } => {
                 self.push_signal(node, graph::Signal::Barrier { epoch, stop }, clock)

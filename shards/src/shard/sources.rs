@@ -35,12 +35,27 @@ enum SourceState {
 }
 
 impl SourceEnd {
-    pub(super) fn new(plan: &StreamPlan, node: NodeId, source: Box<dyn Source>) -> Result<SourceEnd, ExecutionError> {
+    pub(super) fn new(
+        plan: &StreamPlan,
+        node: NodeId,
+        source: Box<dyn Source>,
+    ) -> Result<SourceEnd, ExecutionError> {
         let NodeKind::Source(spec) = &plan.nodes[node].kind else {
-            return Err(ExecutionError::new("shard", format!("node {node} is not a source")));
+            return Err(ExecutionError::new(
+                "shard",
+                format!("node {node} is not a source"),
+            ));
         };
         let ingest = Ingest::new(spec, &plan.settings);
-        Ok(SourceEnd { node, source, ingest, state: SourceState::Active, poll_at: None, epoch: 0, splits_known: false })
+        Ok(SourceEnd {
+            node,
+            source,
+            ingest,
+            state: SourceState::Active,
+            poll_at: None,
+            epoch: 0,
+            splits_known: false,
+        })
     }
 
     pub(super) fn statistics(&self) -> SourceStatistics {
@@ -103,13 +118,22 @@ impl Shard {
             source.state = SourceState::Stopped;
         }
         let node = source.node;
-        self.hand_on(node, Delivery::Barrier { epoch: request.epoch, stop: request.stop }, clock)?;
+        self.hand_on(
+            node,
+            Delivery::Barrier {
+                epoch: request.epoch,
+                stop: request.stop,
+            },
+            clock,
+        )?;
         Ok(true)
     }
 
     fn tick_source(&mut self, index: usize, held_back: bool, clock: &dyn Clock) -> Result<bool, ShardError> {
         let mut outputs = Vec::new();
-        self.sources[index].ingest.tick(clock.now(), held_back, &mut outputs);
+        self.sources[index]
+            .ingest
+            .tick(clock.now(), held_back, &mut outputs);
         self.hand_on_ingested(index, outputs, clock.now(), clock)
     }
 
@@ -126,10 +150,16 @@ impl Shard {
         let mut outputs = Vec::new();
         let node = source.node;
         match source.source.poll(started, self.config.poll_rows) {
-            Ok(SourcePoll::Rows { split, rows, arrival_ns }) => {
+            Ok(SourcePoll::Rows {
+                split,
+                rows,
+                arrival_ns,
+            }) => {
                 self.counters.rows_in += rows.num_rows() as u64;
                 let now = clock.now();
-                source.ingest.ingest(split, rows, arrival_ns, clock.wall_us(), now, &mut outputs)?;
+                source
+                    .ingest
+                    .ingest(split, rows, arrival_ns, clock.wall_us(), now, &mut outputs)?;
                 self.profile.record_service(node, clock.now() - started);
                 self.hand_on_ingested(index, outputs, arrival_ns, clock)?;
                 Ok(true)
@@ -171,7 +201,10 @@ impl Shard {
         for output in outputs {
             let delivery = match output {
                 IngestOutput::Rows(batch) => Delivery::Rows(batch),
-                IngestOutput::Watermark(watermark) => Delivery::Watermark { watermark, arrival_ns },
+                IngestOutput::Watermark(watermark) => Delivery::Watermark {
+                    watermark,
+                    arrival_ns,
+                },
                 IngestOutput::Idle => Delivery::Idle,
             };
             self.hand_on(node, delivery, clock)?;
