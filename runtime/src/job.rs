@@ -2,12 +2,14 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
 
+use engine::compile::compile;
 use engine::error::{ExecutionError, Position, SqlError};
 use engine::operators::Operator;
-use engine::plan::{NodeKind, PlanNode, StreamPlan};
+use engine::plan::{NodeKind, PlanNode, StreamPlan, explain};
 use engine::sql::statement::SetOption;
+
+pub use engine::compile::Job;
 
 /// The name under which text given by `--execute` appears in messages.
 const EXECUTE_NAME: &str = "<command line>";
@@ -23,26 +25,19 @@ pub struct JobText {
     pub sql: String,
 }
 
-/// A compiled job file.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// The plan of all queries; without nodes where the file only explains or declares.
-    pub plan: Arc<StreamPlan>,
-    /// The text that each EXPLAIN statement answers, in order.
-    pub explanations: Vec<String>,
+/// How many queries a job runs.
+pub fn queries(job: &Job) -> usize {
+    let is_sink = |node: &&PlanNode| matches!(node.kind, NodeKind::Sink(_));
+    job.plan.nodes.iter().filter(is_sink).count()
 }
 
-impl Job {
-    /// How many queries it runs.
-    pub fn queries(&self) -> usize {
-        let is_sink = |node: &&PlanNode| matches!(node.kind, NodeKind::Sink(_));
-        self.plan.nodes.iter().filter(is_sink).count()
+/// What EXPLAIN tells: of the statements that asked, then of the queries that would run.
+pub fn explain(job: &Job) -> String {
+    let mut parts = job.explanations.clone();
+    if !job.plan.nodes.is_empty() {
+        parts.push(explain::explain(&job.plan));
     }
-
-    /// What EXPLAIN tells: of the statements that asked, and of the queries that would run.
-    pub fn explain(&self) -> String {
-        self.explanations.join("\n")
-    }
+    parts.join("\n")
 }
 
 impl JobText {
@@ -80,8 +75,7 @@ impl JobText {
     /// # Errors
     /// What the SQL front end refuses.
     pub fn compile(&self, overrides: &[SetOption]) -> Result<Job, SqlError> {
-        let _ = overrides;
-        Err(SqlError::new("the SQL front end is not part of this build"))
+        compile(&self.sql, overrides)
     }
 
     /// The error as a terminal shows it.

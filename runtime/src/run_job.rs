@@ -220,7 +220,7 @@ fn prepare(
 }
 
 /// Whether the text is right and the outside world is not: the error points at a `path` option.
-fn blames_a_path(plan: &StreamPlan, error: &SqlError) -> bool {
+pub(crate) fn blames_a_path(plan: &StreamPlan, error: &SqlError) -> bool {
     let sources = plan.nodes.iter().filter_map(|node| match &node.kind {
         NodeKind::Source(source) => Some(&source.table),
         _ => None,
