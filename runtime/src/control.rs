@@ -11,11 +11,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use shards::clock::Clock;
+use shards::profile::ShardProfile;
 
 use crate::clock::ProcessClock;
 use crate::events::{Event, Failure};
 use crate::histograms::log::HistogramLog;
-use crate::histograms::{HistogramError, HistogramSet, merge, table};
+use crate::histograms::{HistogramError, HistogramSet, merge, profile, table};
 use crate::progress::{PROGRESS_INTERVAL, Progress, ProgressLine};
 use crate::signals;
 
@@ -129,17 +130,15 @@ impl<'a> Control<'a> {
     fn take(&mut self, event: Event) {
         match event {
             Event::Ready(shard) => tracing::debug!(shard, "shard is ready"),
-            Event::Measured(_, set) => self.measured(&set),
+            Event::Measured(profile) => self.measured(&profile),
             Event::Signal(signal) => self.signal(signal),
             Event::Ended(shard, outcome) => self.ended(shard, outcome),
         }
     }
 
     /// Adds what a shard measured; the last answer closes the interval.
-    fn measured(&mut self, set: &HistogramSet) {
-        for (tag, histogram) in set {
-            merge(&mut self.interval, tag, histogram);
-        }
+    fn measured(&mut self, shard: &ShardProfile) {
+        profile::collect(&mut self.interval, shard);
         self.awaited = self.awaited.saturating_sub(1);
         if self.awaited == 0 {
             self.end_interval();
@@ -160,11 +159,13 @@ impl<'a> Control<'a> {
     fn ended(&mut self, shard: usize, outcome: Result<(), Failure>) {
         assert!(self.alive[shard], "invariant: shard {shard} ends once");
         self.alive[shard] = false;
-        if let Err(failure) = outcome {
-            tracing::debug!(shard, ?failure, "shard failed");
-            self.ending.failure.get_or_insert((shard, failure));
-            self.view.abort();
+        let Err(failure) = outcome else { return };
+        tracing::debug!(shard, ?failure, "shard failed");
+        let is_cause_unknown = matches!(self.ending.failure, None | Some((_, Failure::Consequence(_))));
+        if is_cause_unknown {
+            self.ending.failure = Some((shard, failure));
         }
+        self.view.abort();
     }
 
     /// What is due by the clock.

@@ -1,6 +1,6 @@
 //! What reaches the control thread: one queue for shards and signals.
 
-use crate::histograms::HistogramSet;
+use shards::profile::ShardProfile;
 
 /// Something that the control thread must know.
 #[derive(Debug)]
@@ -10,7 +10,7 @@ pub enum Event {
     /// The shard's loop has ended; nothing follows from it.
     Ended(usize, Result<(), Failure>),
     /// What a shard measured since it last told.
-    Measured(usize, HistogramSet),
+    Measured(Box<ShardProfile>),
     /// A signal of this number was delivered to the process.
     Signal(i32),
 }
@@ -24,4 +24,6 @@ pub enum Failure {
     Job(String),
     /// A broken invariant: the panic's message.
     Panic(String),
+    /// Another shard's end left this one without input: that shard's own failure says why.
+    Consequence(String),
 }

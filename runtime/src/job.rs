@@ -2,11 +2,14 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
 
-use engine::error::{Position, SqlError};
-use engine::plan::{NodeKind, PlanNode, StreamPlan};
+use engine::compile::compile;
+use engine::error::{ExecutionError, Position, SqlError};
+use engine::operators::Operator;
+use engine::plan::{NodeKind, PlanNode, StreamPlan, explain};
 use engine::sql::statement::SetOption;
+
+pub use engine::compile::Job;
 
 /// The name under which text given by `--execute` appears in messages.
 const EXECUTE_NAME: &str = "<command line>";
@@ -22,26 +25,19 @@ pub struct JobText {
     pub sql: String,
 }
 
-/// A compiled job file.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// The plan of all queries; without nodes where the file only explains or declares.
-    pub plan: Arc<StreamPlan>,
-    /// The text that each EXPLAIN statement answers, in order.
-    pub explanations: Vec<String>,
+/// How many queries a job runs.
+pub fn queries(job: &Job) -> usize {
+    let is_sink = |node: &&PlanNode| matches!(node.kind, NodeKind::Sink(_));
+    job.plan.nodes.iter().filter(is_sink).count()
 }
 
-impl Job {
-    /// How many queries it runs.
-    pub fn queries(&self) -> usize {
-        let is_sink = |node: &&PlanNode| matches!(node.kind, NodeKind::Sink(_));
-        self.plan.nodes.iter().filter(is_sink).count()
+/// What EXPLAIN tells: of the statements that asked, then of the queries that would run.
+pub fn explain(job: &Job) -> String {
+    let mut parts = job.explanations.clone();
+    if !job.plan.nodes.is_empty() {
+        parts.push(explain::explain(&job.plan));
     }
-
-    /// What EXPLAIN tells: of the statements that asked, and of the queries that would run.
-    pub fn explain(&self) -> String {
-        self.explanations.join("\n")
-    }
+    parts.join("\n")
 }
 
 impl JobText {
@@ -79,14 +75,28 @@ impl JobText {
     /// # Errors
     /// What the SQL front end refuses.
     pub fn compile(&self, overrides: &[SetOption]) -> Result<Job, SqlError> {
-        let _ = overrides;
-        Err(SqlError::new("the SQL front end is not part of this build"))
+        compile(&self.sql, overrides)
     }
 
     /// The error as a terminal shows it.
     pub fn render(&self, error: &SqlError) -> String {
         error.render(&self.name, &self.sql)
     }
+}
+
+/// The operators of shard `shard`, by node.
+///
+/// # Errors
+/// An operator cannot be made from its node.
+pub fn operators(plan: &StreamPlan, _shard: usize) -> Result<Vec<Option<Box<dyn Operator>>>, ExecutionError> {
+    let operator = |node: &PlanNode| match &node.kind {
+        NodeKind::Source(_) | NodeKind::Exchange(_) | NodeKind::Sink(_) => Ok(None),
+        _ => Err(ExecutionError::new(
+            "shard",
+            "operators are not part of this build",
+        )),
+    };
+    plan.nodes.iter().map(operator).collect()
 }
 
 /// `key=value` of `--set` as an option that has no place in the text.

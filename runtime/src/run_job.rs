@@ -3,6 +3,7 @@
 //! The command line, tests and benchmarks all come through [`run_job`]; they differ in
 //! [`RunOptions`] alone.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -135,6 +136,7 @@ pub fn run_job(job: &Job, options: &RunOptions) -> Result<RunReport, RunError> {
     connectors
         .set_wakers(connector_wakers)
         .map_err(|error| RunError::Start(error.message))?;
+    let idle = idle_mode(options);
     let tasks = makers.into_iter().zip(wakers).zip(&options.cores).enumerate();
     let tasks = tasks.map(|(shard, ((make, waker), &core))| ShardTask {
         shard,
@@ -143,7 +145,7 @@ pub fn run_job(job: &Job, options: &RunOptions) -> Result<RunReport, RunError> {
         waker,
         events: events.clone(),
         clock,
-        idle: options.idle,
+        idle,
     });
     let handles = tasks.map(|task| executor.spawn(task)).collect();
     let ending = control.supervise(&receiver);
@@ -171,6 +173,16 @@ pub fn run_job(job: &Job, options: &RunOptions) -> Result<RunReport, RunError> {
             })
         }
         None => Ok(report),
+    }
+}
+
+/// Shards that share a core must not spin: they would keep each other from it.
+fn idle_mode(options: &RunOptions) -> IdleMode {
+    let distinct: BTreeSet<usize> = options.cores.iter().copied().collect();
+    if distinct.len() < options.cores.len() {
+        IdleMode::Eco
+    } else {
+        options.idle
     }
 }
 
@@ -208,7 +220,7 @@ fn prepare(
 }
 
 /// Whether the text is right and the outside world is not: the error points at a `path` option.
-fn blames_a_path(plan: &StreamPlan, error: &SqlError) -> bool {
+pub(crate) fn blames_a_path(plan: &StreamPlan, error: &SqlError) -> bool {
     let sources = plan.nodes.iter().filter_map(|node| match &node.kind {
         NodeKind::Source(source) => Some(&source.table),
         _ => None,
@@ -230,7 +242,7 @@ fn join(handles: Vec<Result<ShardHandle, String>>) -> Vec<Option<String>> {
 /// A failure as the user reads it.
 fn failure_message(shard: usize, failure: &Failure, cause: &Option<String>) -> String {
     match failure {
-        Failure::Job(message) => message.clone(),
+        Failure::Job(message) | Failure::Consequence(message) => message.clone(),
         Failure::Start(message) => {
             let cause = cause.as_deref().unwrap_or(message);
             format!("shard {shard} could not start: {cause}")
@@ -240,3 +252,6 @@ fn failure_message(shard: usize, failure: &Failure, cause: &Option<String>) -> S
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{JobArguments, print};
+use crate::job;
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArguments {
@@ -14,7 +15,7 @@ pub(super) struct ExplainArguments {
 
 pub(super) fn run(arguments: &ExplainArguments) -> ExitCode {
     match arguments.job.compile() {
-        Ok((_, job)) => print(&job.explain()),
+        Ok((_, job)) => print(&job::explain(&job)),
         Err(code) => code,
     }
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use super::{EXIT_FAILED, EXIT_USAGE, JobArguments, fail, print};
 use crate::connectors::{ConnectorConfig, OutputFormat};
 use crate::executor::IdleMode;
-use crate::job::{Job, JobText};
+use crate::job::{self, Job, JobText};
 use crate::run_job::{Connectors, RunError, RunOptions, run_job};
 use crate::summary::RunReport;
 use crate::terminal::{is_watched, tell};
@@ -77,7 +77,7 @@ pub(super) fn run(arguments: &RunArguments) -> ExitCode {
     if !job.explanations.is_empty() {
         print(&job.explanations.join("\n"));
     }
-    if job.queries() == 0 {
+    if job::queries(&job) == 0 {
         return nothing_to_run(&text, &job);
     }
     if let Some(note) = placement

@@ -6,6 +6,8 @@ use clap::Args;
 
 use super::{EXIT_USAGE, JobArguments, print};
 use crate::connectors::ConnectorContext;
+use crate::job;
+use crate::run_job::blames_a_path;
 use crate::terminal::tell;
 
 #[derive(Debug, Args)]
@@ -19,15 +21,21 @@ pub(super) fn run(arguments: &ValidateArguments) -> ExitCode {
         Ok(compiled) => compiled,
         Err(code) => return code,
     };
-    // Connector options and paths are part of what can be wrong; nothing is started by this.
-    if let Err(error) = ConnectorContext::prepare_with(&job.plan, 1, Default::default()) {
-        tell(&text.render(&error));
-        return ExitCode::from(EXIT_USAGE);
+    // Connector options are part of what can be wrong; nothing is started by this.
+    match ConnectorContext::prepare_with(&job.plan, 1, Default::default()) {
+        Ok(_) => {}
+        // The text may be right on another machine, where the file is.
+        Err(error) if blames_a_path(&job.plan, &error) => tell(&format!("note: {error}")),
+        Err(error) => {
+            tell(&text.render(&error));
+            return ExitCode::from(EXIT_USAGE);
+        }
     }
+    let queries = job::queries(&job);
     print(&format!(
         "{}: valid, {} {}\n",
         text.name,
-        job.queries(),
-        if job.queries() == 1 { "query" } else { "queries" }
+        queries,
+        if queries == 1 { "query" } else { "queries" }
     ))
 }

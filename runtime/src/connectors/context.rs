@@ -18,7 +18,7 @@ use super::filesystem::sink::FilesystemSinkTable;
 use super::format::{FormatKind, RowFormat};
 use super::ingest::IngestLayout;
 use super::memory::Collected;
-use super::options::{TableOptions, nearest};
+use super::options::TableOptions;
 use super::print::PrintEncoder;
 use super::stdin::StandardInput;
 use super::stdout::StandardOutput;
@@ -187,7 +187,7 @@ impl ConnectorContext {
     }
 
     fn prepare_source(&mut self, source: &SourceSpec, config: &ConnectorConfig) -> Result<(), SqlError> {
-        let options = TableOptions::new(&source.table);
+        let options = TableOptions::new(&source.table)?;
         let name = &source.table.name;
         let prepared = match source.table.connector() {
             "filesystem" => {
@@ -204,9 +204,8 @@ impl ConnectorContext {
                 PreparedSource::StandardInput(StandardInput::prepare(&options, self.shards)?)
             }
             "memory" => PreparedSource::Memory(config.memory_tables.get(name).cloned().unwrap_or_default()),
-            other => return Err(unknown_connector(&options, other, SOURCES)),
+            other => return Err(wrong_direction(&options, other, SOURCES)),
         };
-        options.finish()?;
         self.sources.insert(name.clone(), prepared);
         Ok(())
     }
@@ -225,8 +224,9 @@ impl ConnectorContext {
                 _ => PreparedSink::Lines(RowFormat::default_json()),
             },
             Some(table) => {
-                let options = TableOptions::new(table);
-                let prepared = match table.connector() {
+                let options = TableOptions::new(table)?;
+
+                match table.connector() {
                     "filesystem" => {
                         PreparedSink::Filesystem(FilesystemSinkTable::prepare(&options, &input.changelog)?)
                     }
@@ -234,10 +234,8 @@ impl ConnectorContext {
                     "print" => PreparedSink::Print(PrintEncoder::new(options.text("sink.print-identifier"))),
                     "blackhole" => PreparedSink::Blackhole,
                     "memory" => PreparedSink::Memory(Collected::default()),
-                    other => return Err(unknown_connector(&options, other, SINKS)),
-                };
-                options.finish()?;
-                prepared
+                    other => return Err(wrong_direction(&options, other, SINKS)),
+                }
             }
         };
         if matches!(
@@ -295,29 +293,17 @@ fn input_of<'a>(plan: &'a StreamPlan, node: &PlanNode) -> &'a PlanNode {
     &plan.nodes[*input]
 }
 
-/// No connector of that name does this.
-fn unknown_connector(options: &TableOptions<'_>, name: &str, known: &[&str]) -> SqlError {
-    let table = &options.table().name;
+/// The connector cannot be used in that direction.
+fn wrong_direction(options: &TableOptions<'_>, name: &str, known: &[&str]) -> SqlError {
     let role = if known == SINKS { "written" } else { "read" };
+    let message = format!(
+        "table '{}': a '{name}' table cannot be {role}",
+        options.table().name
+    );
     let list = known.join(", ");
-    if name.is_empty() {
-        return options
-            .table_error(format!(
-                "table '{table}' cannot be {role}: it has no 'connector' option"
-            ))
-            .hint(format!("add 'connector' = '…' to WITH (…): {list}"));
-    }
-    let other_role = if known == SINKS { SOURCES } else { SINKS };
-    let message = if other_role.contains(&name) {
-        format!("table '{table}': a '{name}' table cannot be {role}")
-    } else {
-        format!("table '{table}': there is no connector '{name}' that can be {role}")
-    };
-    let error = options.error("connector", message);
-    match nearest(name, known.iter().copied()) {
-        Some(near) if near != name => error.hint(format!("did you mean '{near}'?")),
-        _ => error.hint(format!("connectors that can be {role}: {list}")),
-    }
+    options
+        .error("connector", message)
+        .hint(format!("connectors that can be {role}: {list}"))
 }
 
 #[cfg(test)]

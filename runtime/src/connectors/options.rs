@@ -2,32 +2,144 @@
 //! told with its place in the SQL text and what is allowed instead.
 //!
 //! Connectors read their options through [`TableOptions`] when the job is prepared; nothing is
-//! parsed once rows flow. **Invariant.** [`TableOptions::finish`] refuses every key that no one
-//! asked for, so an option is never silently ignored.
+//! parsed once rows flow. **Invariant.** A key that the connector does not have is refused before
+//! any value is read, and a key that is asked for is in the connector's list: an option is never
+//! silently ignored.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use engine::error::SqlError;
 use engine::sql::catalog::TableDefinition;
 use engine::sql::statement::TableOption;
 
-/// The options of one table, remembering which keys were asked for.
-#[derive(Debug)]
+/// The options of each connector, of its sources and sinks together: a table may be both.
+const CONNECTORS: &[(&str, &[&str], bool)] = &[
+    (
+        "filesystem",
+        &[
+            "path",
+            "compression",
+            "source.monitor-interval",
+            "source.block-size",
+            "sink.rolling-policy.file-size",
+            "sink.rolling-policy.rollover-interval",
+            "parquet.compression",
+        ],
+        true,
+    ),
+    ("stdin", &[], true),
+    ("stdout", &[], true),
+    ("print", &["sink.print-identifier"], false),
+    ("blackhole", &[], false),
+    ("datagen", &["rows-per-second", "number-of-rows"], false),
+    (
+        "nexmark",
+        &[
+            "nexmark.table",
+            "events",
+            "events-per-second",
+            "seed",
+            "base-time",
+        ],
+        false,
+    ),
+    ("memory", &[], false),
+];
+
+/// The options of a connector with a `format`.
+const FORMAT_OPTIONS: &[&str] = &[
+    "format",
+    "json.ignore-parse-errors",
+    "json.dead-letter-file",
+    "csv.ignore-parse-errors",
+    "csv.dead-letter-file",
+];
+
+/// The options of one table, all of them known.
+#[derive(Clone, Copy, Debug)]
 pub struct TableOptions<'a> {
     table: &'a TableDefinition,
-    known: RefCell<BTreeSet<String>>,
+}
+
+/// Refuses a table whose connector does not exist, or has not one of the options given; for tables
+/// that no query uses as well. A table without a connector passes.
+///
+/// # Errors
+/// Points at the option, with the nearest name that exists.
+pub fn check_table(table: &TableDefinition) -> Result<(), SqlError> {
+    if table.option("connector").is_some() {
+        TableOptions::new(table)?;
+    }
+    Ok(())
 }
 
 impl<'a> TableOptions<'a> {
     /// The options of `table`.
-    pub fn new(table: &'a TableDefinition) -> TableOptions<'a> {
-        let known = BTreeSet::from(["connector".to_string()]);
-        TableOptions {
-            table,
-            known: RefCell::new(known),
+    ///
+    /// # Errors
+    /// An unknown connector or option, with the nearest that exists.
+    pub fn new(table: &'a TableDefinition) -> Result<TableOptions<'a>, SqlError> {
+        let options = TableOptions { table };
+        let known = options.known()?;
+        for option in &table.options {
+            if !known.contains(&option.key.as_str()) && !is_free(table.connector(), &option.key) {
+                return Err(options.unknown(option, &known));
+            }
         }
+        Ok(options)
+    }
+
+    /// The keys that the table's connector has.
+    fn known(&self) -> Result<Vec<&'static str>, SqlError> {
+        let name = self.table.connector();
+        let Some((_, keys, has_format)) = CONNECTORS.iter().find(|(known, _, _)| *known == name) else {
+            return Err(self.unknown_connector(name));
+        };
+        let formats = if *has_format { FORMAT_OPTIONS } else { &[] };
+        Ok(["connector"]
+            .iter()
+            .chain(*keys)
+            .chain(formats)
+            .copied()
+            .collect())
+    }
+
+    fn unknown_connector(&self, name: &str) -> SqlError {
+        let names = || {
+            CONNECTORS
+                .iter()
+                .map(|(name, _, _)| *name)
+                .filter(|name| *name != "memory")
+        };
+        let list = names().collect::<Vec<_>>().join(", ");
+        let table = &self.table.name;
+        if name.is_empty() {
+            return self
+                .table_error(format!("table '{table}' has no 'connector' option"))
+                .hint(format!("add 'connector' = '…' to WITH (…): {list}"));
+        }
+        let error = self.error(
+            "connector",
+            format!("table '{table}': there is no connector '{name}'"),
+        );
+        error.hint(match nearest(name, names()) {
+            Some(near) => format!("did you mean '{near}'?"),
+            None => format!("there is: {list}"),
+        })
+    }
+
+    fn unknown(&self, option: &TableOption, known: &[&str]) -> SqlError {
+        let error = SqlError::new(format!(
+            "table '{}': unknown option '{}' for 'connector' = '{}'",
+            self.table.name,
+            option.key,
+            self.table.connector()
+        ))
+        .at(option.key_position);
+        error.hint(match nearest(&option.key, known.iter().copied()) {
+            Some(name) => format!("did you mean '{name}'?"),
+            None => format!("options of this table: {}", known.join(", ")),
+        })
     }
 
     /// The table.
@@ -35,15 +147,16 @@ impl<'a> TableOptions<'a> {
         self.table
     }
 
-    /// Says that `key` is allowed, whether or not it is given.
-    pub fn allow(&self, key: &str) {
-        self.known.borrow_mut().insert(key.to_string());
-    }
-
     /// The option itself, where given.
     pub fn find(&self, key: &str) -> Option<&'a TableOption> {
-        self.allow(key);
-        self.table.options.iter().find(|option| option.key == key)
+        let given = self.table.options.iter().find(|option| option.key == key);
+        debug_assert!(
+            given.is_some()
+                || is_free(self.table.connector(), key)
+                || self.known().is_ok_and(|known| known.contains(&key)),
+            "invariant: '{key}' is in the connector's list"
+        );
+        given
     }
 
     /// The value of `key`, where given.
@@ -154,36 +267,11 @@ impl<'a> TableOptions<'a> {
     pub fn table_error(&self, message: impl Into<String>) -> SqlError {
         SqlError::new(message).at(self.table.position)
     }
-
-    /// Refuses every option that nobody asked for, and proposes the nearest that exists.
-    pub fn finish(&self) -> Result<(), SqlError> {
-        let known = self.known.borrow();
-        for option in &self.table.options {
-            if known.contains(&option.key) || is_engine_option(&option.key) {
-                continue;
-            }
-            let error = SqlError::new(format!(
-                "table '{}': unknown option '{}' for 'connector' = '{}'",
-                self.table.name,
-                option.key,
-                self.table.connector()
-            ))
-            .at(option.key_position);
-            return Err(match nearest(&option.key, known.iter().map(String::as_str)) {
-                Some(name) => error.hint(format!("did you mean '{name}'?")),
-                None => {
-                    let names: Vec<&str> = known.iter().map(String::as_str).collect();
-                    error.hint(format!("options of this table: {}", names.join(", ")))
-                }
-            });
-        }
-        Ok(())
-    }
 }
 
-/// Options of any table that the engine reads, not the connector.
-fn is_engine_option(key: &str) -> bool {
-    key.starts_with("scan.watermark.")
+/// Keys without a list: those that the engine reads, and those that name columns.
+fn is_free(connector: &str, key: &str) -> bool {
+    key.starts_with("scan.watermark.") || (connector == "datagen" && key.starts_with("fields."))
 }
 
 /// The name nearest to `wanted`, if one is near: few edits compared with its length.
@@ -256,30 +344,37 @@ mod tests {
     use crate::connectors::testing::table;
 
     #[test]
-    fn an_unknown_option_is_refused_with_the_nearest_name() {
+    fn an_unknown_option_is_refused_with_the_nearest_name_before_a_missing_one_is_told() {
         let table = table("t", &[], &[("connector", "filesystem"), ("pth", "x")]);
-        let options = TableOptions::new(&table);
-        options.allow("path");
-        let error = options.finish().expect_err("pth is unknown");
+        let error = check_table(&table).expect_err("pth is unknown");
         assert!(error.message.contains("unknown option 'pth'"), "{error}");
         assert_eq!(error.hint.as_deref(), Some("did you mean 'path'?"));
     }
 
     #[test]
     fn a_wrong_value_names_key_value_and_what_is_allowed() {
-        let table = table("t", &[], &[("n", "many"), ("b", "yes"), ("d", "3 parsecs")]);
-        let options = TableOptions::new(&table);
-        let error = options.integer("n", 1).expect_err("not a number").to_string();
+        let options = [
+            ("connector", "filesystem"),
+            ("path", "many"),
+            ("compression", "yes"),
+            ("source.block-size", "3 parsecs"),
+        ];
+        let table = table("t", &[], &options);
+        let options = TableOptions::new(&table).unwrap();
+        let error = options.integer("path", 1).expect_err("not a number").to_string();
         assert!(
-            error.contains("'n' = 'many'") && error.contains("at least 1"),
+            error.contains("'path' = 'many'") && error.contains("at least 1"),
             "{error}"
         );
         let error = options
-            .boolean("b", false)
+            .boolean("compression", false)
             .expect_err("not a boolean")
             .to_string();
         assert!(error.contains("'true' or 'false'"), "{error}");
-        let error = options.duration_us("d").expect_err("not a duration").to_string();
+        let error = options
+            .duration_us("source.block-size")
+            .expect_err("not a duration")
+            .to_string();
         assert!(error.contains("'5 min'"), "{error}");
     }
 

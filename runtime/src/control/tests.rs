@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::mpsc::{Sender, channel};
 
-use hdrhistogram::Histogram;
+use engine::plan::{Settings, StreamPlan};
 use signal_hook::consts::{SIGINT, SIGUSR1};
 
 use super::*;
@@ -45,17 +45,26 @@ impl JobView for ScriptedJob {
     fn request_measurements(&self) {
         self.asked.borrow_mut().push("measure");
         for shard in 0..self.shards {
-            let mut histogram = Histogram::new(3).expect("digits");
-            histogram.record(1_000 * (shard as u64 + 1)).expect("grows");
-            let set = HistogramSet::from([("event-latency".to_owned(), histogram)]);
+            let mut profile = ShardProfile::new(shard, &empty_plan());
+            profile
+                .event_latency
+                .record(1_000 * (shard as u64 + 1))
+                .expect("grows");
             self.events
-                .send(Event::Measured(shard, set))
+                .send(Event::Measured(Box::new(profile)))
                 .expect("listened to");
         }
     }
 
     fn output_closed(&self) -> bool {
         self.output_closed
+    }
+}
+
+fn empty_plan() -> StreamPlan {
+    StreamPlan {
+        nodes: Vec::new(),
+        settings: Settings::default(),
     }
 }
 
@@ -123,4 +132,15 @@ fn a_reader_that_goes_away_ends_the_job_without_a_failure() {
     assert!(ending.output_closed);
     assert_eq!(ending.failure, None);
     assert_eq!(asked, ["abort"]);
+}
+
+#[test]
+fn the_cause_is_told_and_not_its_consequence() {
+    let cause = Failure::Panic("a broken invariant".into());
+    let events = vec![
+        Event::Ended(1, Err(Failure::Consequence("shard 0 is gone".into()))),
+        Event::Ended(0, Err(cause.clone())),
+    ];
+    let (ending, _) = supervise(2, false, events);
+    assert_eq!(ending.failure, Some((0, cause)));
 }

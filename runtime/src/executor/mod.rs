@@ -37,8 +37,8 @@ pub trait ShardLoop {
     /// Does a bounded amount of work.
     ///
     /// # Errors
-    /// The job must stop with this message.
-    fn turn(&mut self, now: Nanos) -> Result<Turn, String>;
+    /// The job must stop for this reason.
+    fn turn(&mut self, now: Nanos) -> Result<Turn, Failure>;
 
     /// Announces sleep and looks once more: false when something has arrived, and the announcement
     /// is taken back.
@@ -197,7 +197,7 @@ fn make_shard(shard: usize, make: MakeShard, events: &Sender<Event>) -> Result<B
 /// One turn, a panic being a failure like any other.
 fn take_turn(shard: &mut dyn ShardLoop, now: Nanos) -> Result<Turn, Failure> {
     match catch_unwind(AssertUnwindSafe(|| shard.turn(now))) {
-        Ok(turn) => turn.map_err(Failure::Job),
+        Ok(turn) => turn,
         Err(panic) => Err(Failure::Panic(panic_message(panic))),
     }
 }
@@ -225,6 +225,12 @@ impl Spin {
     fn is_over(&mut self, now: Nanos) -> bool {
         let since = *self.since.get_or_insert(now);
         now.saturating_sub(since) >= self.limit_ns
+    }
+}
+
+impl shards::parker::Wake for ShardWaker {
+    fn wake(&self) {
+        ShardWaker::wake(self);
     }
 }
 

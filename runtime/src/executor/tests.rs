@@ -11,11 +11,11 @@ struct Scripted {
     go: Arc<AtomicBool>,
     sleeps: Arc<AtomicU64>,
     timer: bool,
-    end: fn() -> Result<Turn, String>,
+    end: fn() -> Result<Turn, Failure>,
 }
 
 impl ShardLoop for Scripted {
-    fn turn(&mut self, now: Nanos) -> Result<Turn, String> {
+    fn turn(&mut self, now: Nanos) -> Result<Turn, Failure> {
         if self.go.load(Ordering::SeqCst) {
             return (self.end)();
         }
@@ -42,7 +42,7 @@ struct Running {
     handle: ShardHandle,
 }
 
-fn start(kind: ExecutorKind, timer: bool, end: fn() -> Result<Turn, String>) -> Running {
+fn start(kind: ExecutorKind, timer: bool, end: fn() -> Result<Turn, Failure>) -> Running {
     let (sender, events) = channel();
     let (go, sleeps) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let waker = Arc::new(ShardWaker::default());
@@ -79,7 +79,7 @@ fn kinds() -> Vec<ExecutorKind> {
     kinds
 }
 
-fn check(end: fn() -> Result<Turn, String>, expected: Result<(), Failure>) {
+fn check(end: fn() -> Result<Turn, Failure>, expected: Result<(), Failure>) {
     for kind in kinds() {
         let running = start(kind, false, end);
         assert!(matches!(running.events.recv(), Ok(Event::Ready(3))), "{kind:?}");
@@ -106,7 +106,7 @@ fn a_sleeping_shard_is_woken_and_ends() {
 #[test]
 fn an_error_of_the_job_is_handed_over() {
     check(
-        || Err("line 3 is no JSON".into()),
+        || Err(Failure::Job("line 3 is no JSON".into())),
         Err(Failure::Job("line 3 is no JSON".into())),
     );
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! shard ─ profile ─▶ control thread ─ collect ─▶ *.hlog ─▶ velocore hist: table, SVG
 //! ```
-//! [`log`] writes interval logs, [`read`] reads and merges them, [`table`] and [`plot`] show them.
+//! [`profile`] collects what shards measured, [`log`] writes interval logs, [`read`] reads and merges them, [`table`] and [`plot`] show them.
 //!
 //! **Invariant.** Values are nanoseconds everywhere; only what a person reads is in microseconds.
 
@@ -14,6 +14,7 @@ use thiserror::Error;
 
 pub mod log;
 pub mod plot;
+pub mod profile;
 pub mod read;
 pub mod table;
 

@@ -136,7 +136,7 @@ fn unknown_connectors_and_options_are_refused_with_the_nearest_name_and_place() 
     let error = refusal(&[("connector", "blackhole")], &memory);
     assert!(error.contains("a 'blackhole' table cannot be read"), "{error}");
     let error = refusal(&[], &memory);
-    assert!(error.contains("it has no 'connector' option"), "{error}");
+    assert!(error.contains("has no 'connector' option"), "{error}");
     let error = refusal(&memory, &[("connector", "print"), ("sink.print-identifer", "x")]);
     assert!(error.contains("did you mean 'sink.print-identifier'?"), "{error}");
 }

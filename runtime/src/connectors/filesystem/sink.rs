@@ -309,7 +309,7 @@ mod tests {
         let mut all = vec![("connector", "filesystem"), ("path", path.to_str().unwrap())];
         all.extend(options);
         let table = table("t", &[("id", DataType::Int64)], &all);
-        FilesystemSinkTable::prepare(&TableOptions::new(&table), input)
+        FilesystemSinkTable::prepare(&TableOptions::new(&table).unwrap(), input)
     }
 
     fn schema() -> SchemaRef {

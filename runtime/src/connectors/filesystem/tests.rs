@@ -19,10 +19,9 @@ fn sources(path: &Path, options: &[(&str, &str)], shards: usize) -> Result<Vec<B
     let mut all = vec![("connector", "filesystem"), ("path", path)];
     all.extend(options);
     let spec = source_spec(table("t", COLUMNS, &all));
-    let options = TableOptions::new(&spec.table);
+    let options = TableOptions::new(&spec.table).map_err(|error| error.to_string())?;
     let prepared = FilesystemTable::prepare(&options, &IngestLayout::new(&spec));
     let prepared = Arc::new(prepared.map_err(|error| error.to_string())?);
-    options.finish().map_err(|error| error.to_string())?;
     (0..shards)
         .map(|shard| make_source(&spec, &prepared, shard, shards).map_err(|error| error.to_string()))
         .collect()
@@ -236,12 +235,18 @@ fn a_truncated_parquet_file_and_a_missing_column_are_told_before_anything_runs()
     let path = whole.to_str().unwrap();
     let options = [("connector", "filesystem"), ("path", path), ("format", "parquet")];
     let spec = source_spec(table("t", &columns, &options));
-    let prepared = FilesystemTable::prepare(&TableOptions::new(&spec.table), &IngestLayout::new(&spec));
+    let prepared = FilesystemTable::prepare(
+        &TableOptions::new(&spec.table).unwrap(),
+        &IngestLayout::new(&spec),
+    );
     let error = prepared.unwrap_err().to_string();
     assert!(error.contains("no column 'idd'; did you mean 'id'?"), "{error}");
 
     let spec = source_spec(table("t", &[("name", DataType::Int64)], &options));
-    let prepared = FilesystemTable::prepare(&TableOptions::new(&spec.table), &IngestLayout::new(&spec));
+    let prepared = FilesystemTable::prepare(
+        &TableOptions::new(&spec.table).unwrap(),
+        &IngestLayout::new(&spec),
+    );
     let error = prepared.unwrap_err().to_string();
     assert!(
         error.contains("column 'name'") && error.contains("Utf8") && error.contains("Int64"),
@@ -275,7 +280,10 @@ fn files_are_read_by_event_time_and_not_by_their_order() {
         event_time: Arc::new(Column::new("id", 0)),
         watermark: Arc::new(Column::new("id", 0)),
     });
-    let prepared = FilesystemTable::prepare(&TableOptions::new(&spec.table), &IngestLayout::new(&spec));
+    let prepared = FilesystemTable::prepare(
+        &TableOptions::new(&spec.table).unwrap(),
+        &IngestLayout::new(&spec),
+    );
     let mut source = make_source(&spec, &Arc::new(prepared.unwrap()), 0, 1).unwrap();
     // The watermark as the shard derives it: the minimum over live splits of their latest time.
     let mut times: std::collections::BTreeMap<u32, i64> = source
