@@ -10,8 +10,8 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
 use crate::error::{Position, SqlError};
-use crate::sql::interval::normalise_intervals;
 use crate::sql::refusals;
+use crate::sql::spellings::respell_all;
 use crate::sql::statement::{
     ColumnDefinition, ColumnKind, CreateTable, Name, TableOption, WatermarkDefinition,
 };
@@ -256,7 +256,7 @@ impl StreamParser<'_> {
     fn expression(&mut self) -> Result<Expr, SqlError> {
         let position = self.here();
         let mut expression = self.parser.parse_expr().map_err(|error| self.convert(error))?;
-        normalise_intervals(&mut expression)?;
+        respell_all(&mut expression)?;
         refusals::check_free_expression(&expression).map_err(|error| error.at(position))?;
         Ok(expression)
     }

@@ -8,8 +8,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Distinct, Expr, Function, JoinOperator, ObjectNamePart, Query, Select, SelectFlavor, SetExpr,
-    TableFactor, TableVersion, Value, ValueWithSpan, Visit, Visitor,
+    Distinct, Expr, Function, FunctionArguments, JoinOperator, ObjectNamePart, Query, Select, SelectFlavor,
+    SetExpr, TableAlias, TableFactor, TableVersion, Value, ValueWithSpan, Visit, Visitor,
 };
 
 use crate::error::SqlError;
@@ -201,6 +201,11 @@ fn check_relation(factor: &TableFactor) -> Result<(), SqlError> {
         call?;
     }
     let at = position_of(factor);
+    if let Some(alias) = alias_of(factor)
+        && let Some(column) = alias.columns.iter().find(|column| column.data_type.is_some())
+    {
+        return Err(SqlError::new("a column alias has no type").at(ident_position(&column.name)));
+    }
     match factor {
         TableFactor::Table {
             with_hints,
@@ -263,6 +268,18 @@ fn check_relation(factor: &TableFactor) -> Result<(), SqlError> {
     }
 }
 
+fn alias_of(factor: &TableFactor) -> Option<&TableAlias> {
+    match factor {
+        TableFactor::Table { alias, .. }
+        | TableFactor::Derived { alias, .. }
+        | TableFactor::TableFunction { alias, .. }
+        | TableFactor::Function { alias, .. }
+        | TableFactor::UNNEST { alias, .. }
+        | TableFactor::NestedJoin { alias, .. } => alias.as_ref(),
+        _ => None,
+    }
+}
+
 fn refuse_version(version: &TableVersion) -> SqlError {
     match version {
         TableVersion::ForSystemTimeAsOf(_) => {
@@ -302,6 +319,9 @@ fn check_function(function: &Function) -> Result<(), SqlError> {
     let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else {
         return Ok(());
     };
+    if function.parameters != FunctionArguments::None {
+        return Err(SqlError::new(format!("{name} has two lists of arguments")).at(ident_position(name)));
+    }
     let upper = name.value.to_ascii_uppercase();
     let auxiliary = upper.rsplit_once('_').is_some_and(|(family, part)| {
         matches!(family, "TUMBLE" | "HOP" | "SESSION")
