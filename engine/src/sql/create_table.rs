@@ -257,7 +257,7 @@ impl StreamParser<'_> {
         let position = self.here();
         let mut expression = self.parser.parse_expr().map_err(|error| self.convert(error))?;
         respell_all(&mut expression)?;
-        refusals::check_free_expression(&expression).map_err(|error| error.at(position))?;
+        refusals::check_free_expression(&expression, &self.tokens).map_err(|error| error.at(position))?;
         Ok(expression)
     }
 }

@@ -312,7 +312,7 @@ impl StreamParser<'_> {
                 .hint("write SELECT * FROM (VALUES …) AS t (a, b)"));
         }
         lower_windows(&mut query, std::mem::take(&mut self.windows))?;
-        refusals::check(query.as_ref()).map_err(|error| error.at(position))?;
+        refusals::check(query.as_ref(), &self.tokens).map_err(|error| error.at(position))?;
         let emit = self.emit.take().map(|clause| clause.emit).unwrap_or_default();
         Ok(StreamQuery {
             query,

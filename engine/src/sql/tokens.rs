@@ -152,7 +152,7 @@ fn type_end(tokens: &[TokenWithSpan], start: usize) -> Option<usize> {
         return None;
     }
     let mut depth = 0_usize;
-    for (offset, token) in tokens[start + 1..].iter().enumerate() {
+    for (offset, token) in tokens[start + 1..].iter().take(OPERAND_RUN_MAX).enumerate() {
         match &token.token {
             Token::Lt => depth += 1,
             Token::Gt => depth = depth.checked_sub(1)?,

@@ -1,6 +1,7 @@
 //! No text makes the parser panic: random words, mutated statements, deep nesting.
 
 use crate::sql::parser::parse;
+use crate::sql::statement::StatementKind;
 
 /// Words that open, close and mix every clause, for the fuzzer.
 const FUZZ_WORDS: &[&str] = &[
@@ -204,4 +205,15 @@ fn deep_nesting_is_an_error_and_not_a_crash() {
         ">".repeat(500)
     );
     assert!(parse(&nested).is_err());
+}
+
+#[test]
+fn a_long_chain_of_operators_is_read() {
+    let chain = " + 1".repeat(1_900);
+    let statements = parse(&format!("SELECT a FROM t WHERE 1{chain} > 0")).unwrap();
+    let StatementKind::Select(query) = &statements[0].kind else {
+        panic!("a query");
+    };
+    assert!(query.query.to_string().len() > chain.len());
+    assert_eq!(query.query.clone(), query.query);
 }

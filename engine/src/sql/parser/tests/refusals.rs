@@ -6,31 +6,31 @@ use super::check;
 fn what_the_planner_would_ignore_is_refused() {
     check(
         "SELECT * FROM o JOIN r FOR SYSTEM_TIME AS OF o.ts AS r2 ON o.c = r2.c",
-        "error: FOR SYSTEM_TIME AS OF (a temporal join) is not supported yet (line 1, column 22)",
+        "error: FOR SYSTEM_TIME AS OF (a temporal join) is not supported yet (line 1, column 24)",
     );
     check(
         "SELECT * FROM t TABLESAMPLE BERNOULLI (10)",
-        "error: TABLESAMPLE is not supported (line 1, column 15); filter with WHERE",
+        "error: TABLESAMPLE is not supported (line 1, column 17); filter with WHERE",
     );
     check(
         "SELECT a FROM t FETCH FIRST 3 ROWS ONLY",
-        "error: FETCH is not supported (line 1, column 1); use LIMIT",
+        "error: FETCH is not supported (line 1, column 17); use LIMIT",
     );
     check(
         "SELECT a FROM t FOR UPDATE",
-        "error: FOR UPDATE / FOR SHARE is not supported (line 1, column 1); a stream has no locks",
+        "error: FOR UPDATE / FOR SHARE is not supported (line 1, column 17); a stream has no locks",
     );
     check(
         "SELECT DISTINCT ON (a) a FROM t",
-        "error: DISTINCT ON is not supported (line 1, column 1); use ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) = 1",
+        "error: DISTINCT ON is not supported (line 1, column 8); use ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) = 1",
     );
     check(
         "SELECT a FROM t MATCH_RECOGNIZE (PARTITION BY a ORDER BY b MEASURES A.x AS y PATTERN (A) DEFINE A AS A.x > 1)",
-        "error: MATCH_RECOGNIZE is not supported yet (line 1, column 15)",
+        "error: MATCH_RECOGNIZE is not supported yet (line 1, column 17)",
     );
     check(
         "SELECT a FROM t QUALIFY ROW_NUMBER() OVER (ORDER BY a) = 1",
-        "error: QUALIFY is not supported (line 1, column 1); put the window function into a sub-query and use WHERE",
+        "error: QUALIFY is not supported (line 1, column 17); put the window function into a sub-query and use WHERE",
     );
     check(
         "SELECT a FROM t WHERE b = ?",
@@ -46,7 +46,7 @@ fn what_the_planner_would_ignore_is_refused() {
     );
     check(
         "SELECT a FROM t WITH (NOLOCK)",
-        "error: a table hint is not supported (line 1, column 15)",
+        "error: WITH (…) behind a table is not supported (line 1, column 17); the options of CREATE TABLE … AS stand before AS",
     );
 }
 
@@ -103,5 +103,29 @@ fn syntax_errors_point_at_the_token() {
     check(
         "SELECT 1 SELECT 2",
         "error: unexpected `SELECT` (line 1, column 10); the statement is complete before it; statements are separated by semicolons",
+    );
+}
+
+#[test]
+fn clauses_of_other_databases_are_refused() {
+    check(
+        "SELECT f(1)(2) FROM t",
+        "error: f has two lists of arguments (line 1, column 8)",
+    );
+    check(
+        "SELECT * FROM TABLE(f(1)) AS x (a INT)",
+        "error: a column alias has no type (line 1, column 33)",
+    );
+    check(
+        "WITH RECURSIVE q AS (SELECT 1) SELECT * FROM q",
+        "error: WITH RECURSIVE is not supported (line 1, column 1)",
+    );
+    check(
+        "SELECT TOP 3 a FROM t",
+        "error: TOP is not supported (line 1, column 8); use LIMIT",
+    );
+    check(
+        "SELECT a INTO u FROM t",
+        "error: SELECT INTO is not supported (line 1, column 1); use INSERT INTO t SELECT …",
     );
 }
