@@ -256,6 +256,7 @@ impl StreamParser<'_> {
     fn expression(&mut self) -> Result<Expr, SqlError> {
         let position = self.here();
         let mut expression = self.parser.parse_expr().map_err(|error| self.convert(error))?;
+        refusals::check_depth(&expression).map_err(|error| error.at(position))?;
         respell_all(&mut expression)?;
         refusals::check_free_expression(&expression, &self.tokens).map_err(|error| error.at(position))?;
         Ok(expression)

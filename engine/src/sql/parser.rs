@@ -306,6 +306,7 @@ impl StreamParser<'_> {
     fn stream_query(&mut self) -> Result<StreamQuery, SqlError> {
         let position = self.here();
         let mut query = self.parser.parse_query().map_err(|error| self.convert(error))?;
+        refusals::check_depth(query.as_ref()).map_err(|error| error.at(position))?;
         if let SetExpr::Values(_) = query.body.as_ref() {
             return Err(SqlError::new("VALUES alone is not a query")
                 .at(position)

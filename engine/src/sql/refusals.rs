@@ -27,6 +27,41 @@ pub(crate) fn check(node: &impl Visit, tokens: &[TokenWithSpan]) -> Result<(), S
     }
 }
 
+/// How deep expressions may nest: walks over the tree, here and in the planner, are recursive.
+const EXPRESSION_DEPTH_MAX: usize = 160;
+
+/// Refuses expressions that nest too deeply. Runs before anything else looks at a parsed tree.
+pub(crate) fn check_depth(node: &impl Visit) -> Result<(), SqlError> {
+    match node.visit(&mut Depth { levels: 0 }) {
+        ControlFlow::Break(()) => Err(SqlError::new(format!(
+            "an expression nests deeper than {EXPRESSION_DEPTH_MAX} operators"
+        ))
+        .hint("use IN (…) for long lists of alternatives, or balance it with parentheses")),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct Depth {
+    levels: usize,
+}
+
+impl Visitor for Depth {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, _expr: &Expr) -> ControlFlow<()> {
+        self.levels += 1;
+        if self.levels > EXPRESSION_DEPTH_MAX {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, _expr: &Expr) -> ControlFlow<()> {
+        self.levels -= 1;
+        ControlFlow::Continue(())
+    }
+}
+
 /// The same for an expression of a table's own, which cannot hold a query.
 pub(crate) fn check_free_expression(expression: &Expr, tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
     check(expression, tokens)?;

@@ -208,12 +208,26 @@ fn deep_nesting_is_an_error_and_not_a_crash() {
 }
 
 #[test]
-fn a_long_chain_of_operators_is_read() {
-    let chain = " + 1".repeat(1_900);
+fn a_chain_of_operators_is_read_up_to_a_bound_and_refused_beyond() {
+    let chain = " + 1".repeat(140);
     let statements = parse(&format!("SELECT a FROM t WHERE 1{chain} > 0")).unwrap();
     let StatementKind::Select(query) = &statements[0].kind else {
         panic!("a query");
     };
     assert!(query.query.to_string().len() > chain.len());
     assert_eq!(query.query.clone(), query.query);
+    for sql in [
+        format!("SELECT 1{}", " + 1".repeat(1_000)),
+        format!("SELECT (1){}", " + (1)".repeat(100_000)),
+        format!("CREATE TABLE t (a INT, b AS a{})", " + a".repeat(1_000)),
+        format!(
+            "SELECT COUNT(*) FROM t WINDOW TUMBLING(1s{})",
+            " + 1s".repeat(1_000)
+        ),
+        format!("SELECT 1, 2{}", " UNION SELECT 1, 2".repeat(100_000)),
+    ] {
+        assert!(parse(&sql).is_err(), "{}", &sql[..40]);
+    }
+    assert!(parse(&format!("SELECT a FROM t WHERE a IN (1{})", ", 1".repeat(20_000))).is_ok());
+    assert!(parse(&format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(100))).is_ok());
 }
