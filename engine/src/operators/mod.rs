@@ -9,6 +9,12 @@
 pub mod ingest;
 pub mod local_group_aggregate;
 pub mod local_window_aggregate;
+pub mod map;
+pub mod over_aggregate;
+pub mod union;
+pub mod window_assign;
+pub mod window_bounds;
+pub mod window_join;
 
 use arrow::array::{Int8Array, RecordBatch};
 
