@@ -17,7 +17,11 @@ use crate::plan::{NodeId, NodeKind, StreamPlan};
 
 /// The operator of node `id` on shard `shard`; `None` for sources, exchanges and sinks, which
 /// are the shard loop's own.
-pub fn build(plan: &StreamPlan, id: NodeId, shard: usize) -> Result<Option<Box<dyn Operator>>, ExecutionError> {
+pub fn build(
+    plan: &StreamPlan,
+    id: NodeId,
+    shard: usize,
+) -> Result<Option<Box<dyn Operator>>, ExecutionError> {
     let node = &plan.nodes[id];
     let output = node.schema.clone();
     let input = |index: usize| -> SchemaRef { plan.nodes[node.inputs[index]].schema.clone() };

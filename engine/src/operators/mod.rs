@@ -6,9 +6,8 @@
 //! **Invariant.** Rows emitted for event time ≤ W come before the shard passes W on, which it does
 //! once [`Operator::advance`] or [`Operator::resume`] has answered [`Firing::Done`].
 
+pub mod build;
 pub mod ingest;
-pub mod local_group_aggregate;
-pub mod local_window_aggregate;
 pub mod map;
 pub mod over_aggregate;
 pub mod union;
@@ -131,3 +130,17 @@ impl Output {
         self.batches.is_empty()
     }
 }
+
+pub mod group_aggregate;
+pub mod local_group_aggregate;
+
+pub mod local_window_aggregate;
+pub mod slices;
+pub mod window_aggregate;
+
+mod separate_windows;
+mod shared_windows;
+mod window_parts;
+
+#[cfg(test)]
+mod aggregate_tests;

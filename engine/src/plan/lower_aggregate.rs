@@ -10,7 +10,7 @@ use datafusion_common::DFSchema;
 use datafusion_expr::{Aggregate, Expr, LogicalPlan};
 
 use crate::changelog::Changelog;
-use crate::error::SqlError;
+use crate::error::{ExecutionError, SqlError};
 use crate::operators::{local_group_aggregate, local_window_aggregate};
 use crate::plan::aggregate_calls::CallLowering;
 use crate::plan::builder::{
@@ -24,7 +24,7 @@ use crate::plan::{
     WindowAggregateSpec, WindowInput, WindowKind, WindowSpec,
 };
 use crate::sql::statement::Emit;
-use crate::state;
+use crate::state::accumulators::supports_two_phase;
 
 /// What a group expression stands for.
 enum GroupItem {
@@ -312,7 +312,8 @@ impl Builder<'_> {
         };
         let mut below = prepared.input;
         if let Partitioning::LocalGlobal(_) = &partitioning {
-            let schema = local_window_aggregate::local_window_schema(&spec, &input.schema);
+            let schema =
+                local_window_aggregate::local_window_schema(&spec, &input.schema).map_err(unsupported)?;
             let kind = NodeKind::LocalWindowAggregate(spec.clone());
             below = self.add_local(kind, schema, below);
             spec.keys = (0..spec.keys.len()).collect();
@@ -368,7 +369,8 @@ impl Builder<'_> {
         }
         let mut below = prepared.input;
         if let Partitioning::LocalGlobal(_) = &partitioning {
-            let schema = local_group_aggregate::local_group_schema(&spec, &input.schema);
+            let schema =
+                local_group_aggregate::local_group_schema(&spec, &input.schema).map_err(unsupported)?;
             below = self.add_local(NodeKind::LocalGroupAggregate(spec.clone()), schema, below);
             spec.keys = (0..spec.keys.len()).collect();
             spec.input_is_partial = true;
@@ -409,7 +411,7 @@ impl Builder<'_> {
             (Some(WindowInput::Attached { .. }), _) => {
                 Err("its input are window results, already combined".to_string())
             }
-            (_, true) => state::accumulators::two_phase(&prepared.calls, input.changelog.has_ops()),
+            (_, true) => two_phase(&prepared.calls, input.changelog.has_ops()),
         };
         partitioner::select(&KeyedOperator {
             name,
@@ -539,6 +541,30 @@ fn provisional_changelog(emits_once: bool) -> Changelog {
     } else {
         Changelog::Retract
     }
+}
+
+/// Whether partial results can be combined, and if not, why not.
+fn two_phase(calls: &[AggregateCall], input_retracts: bool) -> Result<(), String> {
+    if supports_two_phase(calls, input_retracts) {
+        return Ok(());
+    }
+    if input_retracts {
+        return Err("its input takes rows back".to_string());
+    }
+    let whole = calls
+        .iter()
+        .find(|call| !supports_two_phase(std::slice::from_ref(*call), false));
+    Err(whole.map_or_else(
+        || "its calls do not combine".to_string(),
+        |call| match call.distinct {
+            true => "DISTINCT keeps a set of values".to_string(),
+            false => format!("{} needs all values of a group", call.output.name()),
+        },
+    ))
+}
+
+fn unsupported(error: ExecutionError) -> SqlError {
+    SqlError::new(error.message)
 }
 
 fn window_tick(window: &WindowInput) -> i64 {
