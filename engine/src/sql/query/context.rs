@@ -22,7 +22,7 @@ use crate::sql::suggest;
 /// A catalog as DataFusion's planner sees it.
 pub(crate) struct CatalogContext<'a> {
     catalog: &'a Catalog,
-    functions: Functions,
+    functions: &'static Functions,
     options: ConfigOptions,
     relation_planners: Vec<Arc<dyn RelationPlanner>>,
 }
@@ -31,7 +31,7 @@ impl<'a> CatalogContext<'a> {
     pub(crate) fn new(catalog: &'a Catalog) -> CatalogContext<'a> {
         CatalogContext {
             catalog,
-            functions: Functions::new(),
+            functions: Functions::library(),
             options: ConfigOptions::default(),
             relation_planners: vec![Arc::new(WindowPlanner)],
         }

@@ -73,7 +73,7 @@ fn plan_message(message: &str, _catalog: &Catalog) -> SqlError {
         .strip_prefix("Invalid function '")
         .and_then(|rest| rest.split('\'').next())
     {
-        let near = suggest::nearest(name, Functions::new().names());
+        let near = suggest::nearest(name, Functions::library().names());
         let error = SqlError::new(format!("function `{name}` not found"));
         return match near {
             Some(near) => error.hint(format!("did you mean `{}`?", near.to_uppercase())),

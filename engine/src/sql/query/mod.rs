@@ -1,14 +1,16 @@
 //! Query planning: a parsed query → an optimised logical plan, by DataFusion's planner crates.
 //!
-//! `context` answers what tables and functions there are, `relations` plans window TVFs, `types` the
-//! types of CAST, `optimizer` holds the hand-picked rules, `errors` turns DataFusion's errors into
+//! `syntax` lowers Flink's spellings, `context` answers what tables and functions there are, `relations` plans window TVFs, `types` the
+//! types of CAST, `casts` prints values as Flink does, `optimizer` holds the hand-picked rules, `errors` turns DataFusion's errors into
 //! ours, with a place in the text.
 
+mod casts;
 mod context;
 pub(crate) mod errors;
 mod inserts;
 mod optimizer;
 mod relations;
+mod syntax;
 mod tables;
 mod types;
 
@@ -51,9 +53,9 @@ impl<'a> QueryPlanner<'a> {
     /// The optimised logical plan of `query`.
     pub fn plan(&self, query: &StreamQuery) -> Result<LogicalPlan, SqlError> {
         functions::refuse_clock_and_chance(query.query.as_ref())?;
-        let planned = self
-            .sql_to_rel()
-            .sql_statement_to_plan(Statement::Query(query.query.clone()));
+        let mut lowered = query.query.clone();
+        syntax::lower(lowered.as_mut())?;
+        let planned = self.sql_to_rel().sql_statement_to_plan(Statement::Query(lowered));
         planned
             .and_then(analyze)
             .and_then(optimizer::optimize)
@@ -67,11 +69,13 @@ impl<'a> QueryPlanner<'a> {
         schema: &Schema,
     ) -> Result<(Arc<dyn PhysicalExpr>, FieldRef), SqlError> {
         functions::refuse_clock_and_chance(expression)?;
+        let mut lowered = expression.clone();
+        syntax::lower(&mut lowered)?;
         let plan = || {
             let schema = DFSchema::try_from(schema.clone())?;
-            let planned =
-                self.sql_to_rel()
-                    .sql_to_expr(expression.clone(), &schema, &mut PlannerContext::new())?;
+            let planned = self
+                .sql_to_rel()
+                .sql_to_expr(lowered, &schema, &mut PlannerContext::new())?;
             let coerced = coerce(planned, &schema)?;
             let field = coerced.to_field(&schema)?.1;
             let physical = create_physical_expr(
@@ -102,7 +106,10 @@ impl<'a> QueryPlanner<'a> {
 
 /// Types are coerced, wildcards expanded.
 fn analyze(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
-    Analyzer::new().execute_and_check(plan, &ConfigOptions::default(), |_, _| {})
+    let mut analyzer = Analyzer::new();
+    analyzer.add_function_rewrite(Arc::new(casts::SqlTypes));
+    analyzer.rules.push(Arc::new(casts::FlinkCasts));
+    analyzer.execute_and_check(plan, &ConfigOptions::default(), |_, _| {})
 }
 
 /// Inserts the casts that a lone expression needs, and folds constants.
@@ -111,7 +118,9 @@ fn coerce(expression: LogicalExpr, schema: &DFSchema) -> datafusion_common::Resu
         .with_schema(Arc::new(schema.clone()))
         .build();
     let simplifier = ExprSimplifier::new(context);
-    simplifier.simplify(simplifier.coerce(expression, schema)?)
+    let typed = casts::SqlTypes::rewrite_all(expression, schema)?;
+    let coerced = simplifier.coerce(typed, schema)?;
+    simplifier.simplify(casts::FlinkCasts::rewrite(coerced, schema)?)
 }
 
 /// A nullable field without a name: the type of an expression.
