@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_common::config::ConfigOptions;
-use datafusion_common::{DataFusionError, Result, TableReference};
+use datafusion_common::{Result, TableReference};
 use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion_expr::{
     AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableProviderFilterPushDown, TableSource,
@@ -15,6 +15,7 @@ use datafusion_expr::{
 use crate::error::SqlError;
 use crate::functions::Functions;
 use crate::sql::catalog::{Catalog, TableDefinition, ViewDefinition};
+use crate::sql::query::errors::external;
 use crate::sql::query::relations::WindowPlanner;
 use crate::sql::query::types::FlinkTypes;
 use crate::sql::suggest;
@@ -51,7 +52,7 @@ impl ContextProvider for CatalogContext<'_> {
             self.catalog.names(),
             "tables and views so far:",
         ));
-        Err(DataFusionError::External(Box::new(error)))
+        Err(external(error))
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {

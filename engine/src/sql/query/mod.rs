@@ -26,7 +26,7 @@ use datafusion_optimizer::Analyzer;
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion_sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
-use sqlparser::ast::{Expr, Statement, Visit};
+use sqlparser::ast::{Expr, Statement};
 
 use crate::error::SqlError;
 use crate::functions;
@@ -37,7 +37,6 @@ use crate::sql::statement::StreamQuery;
 
 /// Plans queries over the tables and views of a catalog.
 pub struct QueryPlanner<'a> {
-    catalog: &'a Catalog,
     context: CatalogContext<'a>,
 }
 
@@ -45,7 +44,6 @@ impl<'a> QueryPlanner<'a> {
     /// A planner over `catalog`.
     pub fn new(catalog: &'a Catalog) -> QueryPlanner<'a> {
         QueryPlanner {
-            catalog,
             context: CatalogContext::new(catalog),
         }
     }
@@ -59,7 +57,7 @@ impl<'a> QueryPlanner<'a> {
         planned
             .and_then(analyze)
             .and_then(optimizer::optimize)
-            .map_err(|error| sql_error(error, query.query.as_ref(), self.catalog).at(query.position))
+            .map_err(|error| sql_error(error, query.query.as_ref()).at(query.position))
     }
 
     /// `expression` over columns of `schema`, for computed columns and watermarks; and its field.
@@ -86,7 +84,7 @@ impl<'a> QueryPlanner<'a> {
             )?;
             Ok((physical, field))
         };
-        plan().map_err(|error| sql_error(error, expression, self.catalog))
+        plan().map_err(|error| sql_error(error, expression))
     }
 
     fn sql_to_rel(&self) -> SqlToRel<'_, CatalogContext<'a>> {
@@ -128,7 +126,5 @@ pub(crate) fn type_field(data_type: DataType) -> FieldRef {
     Arc::new(Field::new("", data_type, true))
 }
 
-/// Syntax that errors may be looked up in.
-pub(crate) trait Syntax: Visit {}
-
-impl<T: Visit> Syntax for T {}
+#[cfg(test)]
+mod tests;
