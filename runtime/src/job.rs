@@ -4,9 +4,8 @@ use std::io::Read;
 use std::path::Path;
 
 use engine::compile::compile;
-use engine::error::{ExecutionError, Position, SqlError};
-use engine::operators::Operator;
-use engine::plan::{NodeKind, PlanNode, StreamPlan, explain};
+use engine::error::{Position, SqlError};
+use engine::plan::{NodeKind, PlanNode, explain};
 use engine::sql::statement::SetOption;
 
 pub use engine::compile::Job;
@@ -29,6 +28,17 @@ pub struct JobText {
 pub fn queries(job: &Job) -> usize {
     let is_sink = |node: &&PlanNode| matches!(node.kind, NodeKind::Sink(_));
     job.plan.nodes.iter().filter(is_sink).count()
+}
+
+/// Whether a query's rows go to standard output.
+pub fn prints(job: &Job) -> bool {
+    job.plan.nodes.iter().any(|node| match &node.kind {
+        NodeKind::Sink(sink) => sink
+            .table
+            .as_ref()
+            .is_none_or(|table| ["stdout", "print"].contains(&table.connector())),
+        _ => false,
+    })
 }
 
 /// What EXPLAIN tells: of the statements that asked, then of the queries that would run.
@@ -82,21 +92,6 @@ impl JobText {
     pub fn render(&self, error: &SqlError) -> String {
         error.render(&self.name, &self.sql)
     }
-}
-
-/// The operators of shard `shard`, by node.
-///
-/// # Errors
-/// An operator cannot be made from its node.
-pub fn operators(plan: &StreamPlan, _shard: usize) -> Result<Vec<Option<Box<dyn Operator>>>, ExecutionError> {
-    let operator = |node: &PlanNode| match &node.kind {
-        NodeKind::Source(_) | NodeKind::Exchange(_) | NodeKind::Sink(_) => Ok(None),
-        _ => Err(ExecutionError::new(
-            "shard",
-            "operators are not part of this build",
-        )),
-    };
-    plan.nodes.iter().map(operator).collect()
 }
 
 /// `key=value` of `--set` as an option that has no place in the text.

@@ -278,7 +278,7 @@ impl GroupState {
         };
         let mut values = Vec::with_capacity(groups.len());
         for &group in groups {
-            let value = match &mut entries[group as usize] {
+            let value = match &mut entries[group as usize].accumulator {
                 Some(accumulator) => accumulator.evaluate(),
                 None => create(function, *retracts).and_then(|mut accumulator| accumulator.evaluate()),
             };

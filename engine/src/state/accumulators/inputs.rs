@@ -96,10 +96,16 @@ pub(crate) fn unordered_word(data_type: &DataType, value: i64) -> u64 {
     }
 }
 
-/// The rows that a primitive counts: filter true, arguments not NULL. `None` means all.
+/// The rows that a primitive counts: filter true, arguments not NULL (DataFusion's accumulators see NULLs
+/// and judge for themselves). `None` means all.
 pub(crate) fn counted_rows(primitive: &Primitive, batch: &RecordBatch) -> Option<Vec<u32>> {
     let mut valid: Option<NullBuffer> = None;
-    for &argument in &primitive.arguments {
+    let judged = if matches!(primitive.kind, Kind::Other(_)) {
+        &[]
+    } else {
+        primitive.arguments.as_slice()
+    };
+    for &argument in judged {
         let nulls = batch.column(argument).logical_nulls();
         valid = NullBuffer::union(valid.as_ref(), nulls.as_ref());
     }

@@ -128,8 +128,10 @@ impl GroupState {
         let mut values = ValueCache::default();
         let mut last: Option<(&Primitive, Option<Vec<u32>>)> = None;
         for primitive in layout.primitives.iter().filter(|primitive| !primitive.distinct) {
+            let is_other = |primitive: &Primitive| matches!(primitive.kind, Kind::Other(_));
             let shares = |other: &Primitive| {
                 (&other.arguments, other.filter) == (&primitive.arguments, primitive.filter)
+                    && is_other(other) == is_other(primitive)
             };
             let counted = match last.take() {
                 Some((other, counted)) if shares(other) => counted,
