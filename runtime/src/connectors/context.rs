@@ -137,10 +137,14 @@ impl ConnectorContext {
                     .map_err(|error| ConnectorError::new(format!("cannot read standard input: {error}")))?;
                 // A bigger pipe means fewer switches between producer and reader; only a wish.
                 let _ = rustix::pipe::fcntl_setpipe_size(&descriptor, 1 << 20);
-                let boundary = input.format.boundary();
-                input
-                    .queues
-                    .start(File::from(descriptor), "standard input", boundary, wakers.clone());
+                let (boundary, has_header) = (input.format.boundary(), input.format.has_header());
+                input.queues.start(
+                    File::from(descriptor),
+                    "standard input",
+                    boundary,
+                    has_header,
+                    wakers.clone(),
+                );
             }
         }
         Ok(())
@@ -221,7 +225,7 @@ impl ConnectorContext {
             None => match standard_output(config.output) {
                 OutputFormat::Csv => PreparedSink::Lines(RowFormat::default_csv()),
                 OutputFormat::Table => PreparedSink::Table,
-                _ => PreparedSink::Lines(RowFormat::default_json()),
+                _ => PreparedSink::Lines(RowFormat::Json),
             },
             Some(table) => {
                 let options = TableOptions::new(table)?;
@@ -268,7 +272,7 @@ fn prepare_stdout(options: &TableOptions<'_>, output: OutputFormat) -> Result<Pr
             return Ok(match standard_output(output) {
                 OutputFormat::Csv => PreparedSink::Lines(RowFormat::default_csv()),
                 OutputFormat::Table => PreparedSink::Table,
-                _ => PreparedSink::Lines(RowFormat::default_json()),
+                _ => PreparedSink::Lines(RowFormat::Json),
             });
         }
     }

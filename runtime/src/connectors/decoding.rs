@@ -88,12 +88,19 @@ impl TextRows {
         self.cursor = first;
     }
 
-    /// The buffer is the beginning of a file: a header is read and left out.
+    /// The buffer is a piece of a file: of its beginning, where the header (which may be empty) is
+    /// read, left out and kept in `header`; or of what follows a beginning with that header.
     ///
     /// # Errors
     /// When the header lacks a wanted column.
-    pub fn start_file(&mut self) -> Result<(), String> {
-        self.cursor += self.decoder.start_file(&self.buffer[self.cursor..])?;
+    pub fn enter_file(&mut self, is_start: bool, header: &mut Box<[u8]>) -> Result<(), String> {
+        if is_start {
+            let length = self.decoder.start_file(&self.buffer[self.cursor..])?;
+            *header = self.buffer[self.cursor..self.cursor + length].into();
+            self.cursor += length;
+        } else if !header.is_empty() {
+            self.decoder.start_file(header)?;
+        }
         Ok(())
     }
 

@@ -90,7 +90,7 @@ pub fn make_sink(
     Ok(match context.sink(sink)? {
         PreparedSink::Filesystem(table) => Box::new(table.sink(shard, schema, changelog.has_ops())),
         PreparedSink::Print(encoder) => lines(Box::new(encoder.clone())),
-        PreparedSink::Lines(format) => lines(format.encoder(&schema, changelog.has_ops())?),
+        PreparedSink::Lines(format) => lines(format.encoder(&schema, changelog.has_ops())),
         PreparedSink::Table => Box::new(TableSink::new(context.stdout(), shard, sink.statement)),
         PreparedSink::Blackhole => Box::new(blackhole::BlackholeSink),
         PreparedSink::Memory(collected) => Box::new(memory::MemorySink::new(collected.clone())),

@@ -51,6 +51,9 @@ const FORMAT_OPTIONS: &[&str] = &[
     "format",
     "json.ignore-parse-errors",
     "json.dead-letter-file",
+    "csv.field-delimiter",
+    "csv.quote-character",
+    "csv.header",
     "csv.ignore-parse-errors",
     "csv.dead-letter-file",
 ];

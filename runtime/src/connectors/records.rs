@@ -3,7 +3,7 @@
 //! **Invariant.** Bytes handed to a decoder are whole records; what is not whole yet waits, within
 //! [`RECORD_BYTES_MAX`].
 
-use memchr::{memchr2_iter, memrchr};
+use memchr::{memchr, memchr2_iter, memrchr};
 
 /// Longest record that is accepted; a longer one is an error rather than a growing buffer.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
@@ -34,6 +34,24 @@ impl RecordBoundary {
                     }
                 }
                 end
+            }
+        }
+    }
+
+    /// The length of the first record of `bytes`, with its line break; of all where it has none.
+    pub fn first_record(self, bytes: &[u8]) -> usize {
+        match self {
+            RecordBoundary::Line => memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1),
+            RecordBoundary::QuotedLine(quote) => {
+                let mut quoted = false;
+                for at in memchr2_iter(quote, b'\n', bytes) {
+                    if bytes[at] == quote {
+                        quoted = !quoted;
+                    } else if !quoted {
+                        return at + 1;
+                    }
+                }
+                bytes.len()
             }
         }
     }

@@ -17,7 +17,7 @@ use engine::error::SqlError;
 use shards::connector::ConnectorError;
 
 use super::decoding::{MalformedPolicy, TextRows};
-use super::format::{FormatKind, RowFormat, parse_malformed_policy};
+use super::format::{FormatKind, RowFormat};
 use super::ingest::{IngestLayout, check_metadata};
 use super::options::TableOptions;
 use super::records::RecordBoundary;
@@ -107,7 +107,10 @@ impl FilesystemTable {
         let follow_us = options.duration_us("source.monitor-interval")?;
         let pattern = FilePattern::parse(path);
         let (format, policy) = match kind {
-            FormatKind::Rows(format) => (Some(format), parse_malformed_policy(options)?),
+            FormatKind::Rows(format) => {
+                let policy = format.malformed_policy(options)?;
+                (Some(format), policy)
+            }
             FormatKind::Parquet => (None, MalformedPolicy::Fail),
         };
         let mut table = FilesystemTable {
@@ -191,12 +194,9 @@ impl FilesystemTable {
     }
 
     /// A decoder for the wanted columns; `None` for Parquet.
-    pub(super) fn text_rows(&self, layout: &IngestLayout) -> Result<Option<TextRows>, ConnectorError> {
-        let Some(format) = &self.format else {
-            return Ok(None);
-        };
-        let decoder = format.decoder(layout)?;
-        Ok(Some(TextRows::new(decoder, self.policy.clone())))
+    pub(super) fn text_rows(&self, layout: &IngestLayout) -> Option<TextRows> {
+        let format = self.format.as_ref()?;
+        Some(TextRows::new(format.decoder(layout), self.policy.clone()))
     }
 
     /// How records of text files end.
@@ -229,7 +229,7 @@ pub fn make_source(
             Arc::clone(table),
             shard,
             shards,
-        )?),
+        )),
     })
 }
 

@@ -102,7 +102,7 @@ impl PartWriter {
                 has_ops,
                 compression,
             } => {
-                let encoder = rows.encoder(schema, *has_ops)?;
+                let encoder = rows.encoder(schema, *has_ops);
                 Ok(PartWriter::Lines {
                     buffer: encoder.header().unwrap_or_default(),
                     encoder,

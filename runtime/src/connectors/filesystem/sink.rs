@@ -334,19 +334,19 @@ mod tests {
     #[test]
     fn a_part_is_hidden_until_it_is_closed_and_leftovers_are_not_touched() {
         let directory = TemporaryDirectory::create();
-        directory.file("part-1-4.json", "old\n");
-        directory.file(".part-0-6.json.inprogress", "crashed");
+        directory.file("part-1-4.ndjson", "old\n");
+        directory.file(".part-0-6.ndjson.inprogress", "crashed");
         let table = prepare(directory.path(), &[("format", "json")], &Changelog::Append).unwrap();
         let mut sink = table.sink(0, schema(), false);
         assert!(sink.ready());
         sink.write(&batch(0..2)).unwrap();
         sink.flush().unwrap();
-        assert_eq!(visible(directory.path()), ["part-1-4.json"]);
+        assert_eq!(visible(directory.path()), ["part-1-4.ndjson"]);
         assert!(sink.close().unwrap());
-        assert_eq!(visible(directory.path()), ["part-0-7.json", "part-1-4.json"]);
-        let text = std::fs::read_to_string(directory.path().join("part-0-7.json")).unwrap();
+        assert_eq!(visible(directory.path()), ["part-0-7.ndjson", "part-1-4.ndjson"]);
+        let text = std::fs::read_to_string(directory.path().join("part-0-7.ndjson")).unwrap();
         assert_eq!(text, "{\"id\":0}\n{\"id\":1}\n");
-        assert!(directory.path().join(".part-0-6.json.inprogress").exists());
+        assert!(directory.path().join(".part-0-6.ndjson.inprogress").exists());
     }
 
     #[test]
@@ -374,9 +374,9 @@ mod tests {
         assert!(sink.close().unwrap());
         assert_eq!(
             visible(directory.path()),
-            ["part-3-0.json.gz", "part-3-1.json.gz"]
+            ["part-3-0.ndjson.gz", "part-3-1.ndjson.gz"]
         );
-        let file = std::fs::File::open(directory.path().join("part-3-0.json.gz")).unwrap();
+        let file = std::fs::File::open(directory.path().join("part-3-0.ndjson.gz")).unwrap();
         let text = std::io::read_to_string(flate2::read::GzDecoder::new(file)).unwrap();
         assert_eq!(text, "{\"id\":0}\n{\"id\":1}\n");
     }
@@ -410,7 +410,7 @@ mod tests {
         let ops = Int8Array::from(vec![Op::Delete.code()]);
         sink.write(&Batch::changes(rows, ops, 0)).unwrap();
         assert!(sink.close().unwrap());
-        let text = std::fs::read_to_string(directory.path().join("part-0-0.json")).unwrap();
+        let text = std::fs::read_to_string(directory.path().join("part-0-0.ndjson")).unwrap();
         assert!(text.contains("-D"), "{text}");
     }
 }

@@ -370,3 +370,120 @@ fn new_files_of_a_followed_directory_are_read_by_exactly_one_shard() {
     rows.sort_unstable();
     assert_eq!(rows, expected(8));
 }
+
+#[test]
+fn csv_columns_are_found_by_each_files_own_header() {
+    let directory = TemporaryDirectory::create();
+    directory.file("a.csv", "id,name\n0,\n1,\"n\"\n");
+    directory.file("b.csv", "other,name,id\r\n\"a\nb\",nn,2\r\n,\"nnn\",3");
+    directory.file("c.csv", "id,name\n");
+    directory.file("d.csv", "");
+    for shards in 1..=3 {
+        let mut sources = sources(directory.path(), &[("format", "csv")], shards).unwrap();
+        let mut rows = drain_all(&mut sources, 1);
+        // An empty value is NULL, which reads as an empty string here.
+        rows.sort_unstable();
+        assert_eq!(rows, expected(4), "{shards} shards");
+    }
+    let path = directory.file("e.txt", "0;\n1;n\n");
+    let options = [
+        ("format", "csv"),
+        ("csv.header", "false"),
+        ("csv.field-delimiter", ";"),
+    ];
+    assert_eq!(
+        drain_all(&mut sources(&path, &options, 2).unwrap(), 10),
+        expected(2)
+    );
+}
+
+#[test]
+fn a_csv_value_of_the_wrong_type_and_a_header_without_a_column_are_told_with_their_place() {
+    let directory = TemporaryDirectory::create();
+    let path = directory.file("bad.csv", "id,name\n0,\n\"1\",n\nx,nn\n3,nnn\n");
+    let mut bad = sources(&path, &[("format", "csv")], 1).unwrap();
+    let (rows, error) = drain(bad[0].as_mut(), 100);
+    assert_eq!(rows, expected(2));
+    let message = error.unwrap().message;
+    assert!(
+        message.contains("bad.csv, line 4") && message.contains("'x'"),
+        "{message}"
+    );
+
+    let path = directory.file("other.csv", "idd,name\n0,x\n");
+    let mut other = sources(&path, &[("format", "csv")], 1).unwrap();
+    let message = drain(other[0].as_mut(), 100).1.unwrap().message;
+    assert!(
+        message.contains("other.csv") && message.contains("did you mean 'idd'?"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_json_value_of_the_wrong_type_and_bytes_that_are_not_utf8_are_told() {
+    let directory = TemporaryDirectory::create();
+    for (bad, reason) in [
+        ("{\"id\": \"x\"}".as_bytes(), "id"),
+        (b"{\"name\": \"\xff\"}", "UTF-8"),
+    ] {
+        let path = directory.file("bad.json", [record(0).as_bytes(), bad, b"\n"].concat());
+        let mut bad = sources(&path, &[("format", "json")], 1).unwrap();
+        let (rows, error) = drain(bad[0].as_mut(), 100);
+        assert_eq!(rows, expected(1));
+        let message = error.unwrap().message;
+        assert!(
+            message.contains("bad.json, line 2") && message.contains(reason),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn rows_are_counted_where_no_column_is_wanted() {
+    let directory = TemporaryDirectory::create();
+    directory.file("a.json", (0..25).map(record).collect::<String>());
+    let path = directory.path().join("a.json");
+    let csv = directory.file("a.csv", "id,name\n1,x\n2,y\n");
+    let parquet = directory.path().join("a.parquet");
+    parquet_file(&parquet, 95);
+    for (path, format, expected) in [(&path, "json", 25), (&csv, "csv", 2), (&parquet, "parquet", 95)] {
+        let path = path.to_str().unwrap();
+        let options = [("connector", "filesystem"), ("path", path), ("format", format)];
+        let mut spec = source_spec(table("t", COLUMNS, &options));
+        spec.ingest = Vec::new();
+        let prepared = FilesystemTable::prepare(
+            &TableOptions::new(&spec.table).unwrap(),
+            &IngestLayout::new(&spec),
+        );
+        let mut source = make_source(&spec, &Arc::new(prepared.unwrap()), 0, 1).unwrap();
+        let mut rows = 0;
+        loop {
+            match source.poll(0, 10).unwrap() {
+                SourcePoll::Rows { rows: batch, .. } => rows += batch.num_rows(),
+                SourcePoll::End => break,
+                _ => {}
+            }
+        }
+        assert_eq!(rows, expected, "{format}");
+    }
+}
+
+#[test]
+fn metadata_columns_say_where_a_row_came_from() {
+    let directory = TemporaryDirectory::create();
+    directory.file("a.json", "{\"id\":1}\n");
+    let path = directory.path().to_str().unwrap();
+    let options = [("connector", "filesystem"), ("path", path), ("format", "json")];
+    let columns = [("file@file.name", DataType::Utf8), ("id", DataType::Int64)];
+    let spec = source_spec(table("t", &columns, &options));
+    let prepared = FilesystemTable::prepare(
+        &TableOptions::new(&spec.table).unwrap(),
+        &IngestLayout::new(&spec),
+    );
+    let mut source = make_source(&spec, &Arc::new(prepared.unwrap()), 0, 1).unwrap();
+    let SourcePoll::Rows { rows, .. } = source.poll(0, 10).unwrap() else {
+        panic!("there is a row");
+    };
+    assert_eq!(rows.column(0).as_string::<i32>().value(0), "a.json");
+    assert_eq!(rows.column(1).as_primitive::<Int64Type>().value(0), 1);
+}

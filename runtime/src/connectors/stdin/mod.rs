@@ -10,7 +10,7 @@ use shards::clock::Nanos;
 use shards::connector::{ConnectorError, Source, SourcePoll, SourceStatistics, SplitId};
 
 use super::decoding::{MalformedPolicy, TextRows};
-use super::format::{FormatKind, RowFormat, parse_malformed_policy};
+use super::format::{FormatKind, RowFormat};
 use super::ingest::{IngestLayout, check_metadata};
 use super::options::TableOptions;
 use super::records::count_lines;
@@ -45,7 +45,7 @@ impl StandardInput {
                 .hint("use 'format' = 'json' or 'csv', or 'connector' = 'filesystem'"));
         };
         Ok(StandardInput {
-            policy: parse_malformed_policy(options)?,
+            policy: format.malformed_policy(options)?,
             format,
             queues: InputQueues::new(shards),
         })
@@ -60,8 +60,6 @@ pub struct StandardInputSource {
     queue: Receiver<InputMessage>,
     /// The line number that the text being decoded starts with.
     line: u64,
-    /// Whether the decoder has to look for a header: the very first block of the input.
-    at_start: bool,
     bytes: u64,
 }
 
@@ -69,7 +67,7 @@ impl StandardInputSource {
     /// Takes shard `shard`'s queue.
     ///
     /// # Errors
-    /// When two statements read standard input, or the format cannot decode a wanted column.
+    /// When the queue is taken already: two sources read standard input.
     pub fn new(
         source: &SourceSpec,
         input: &StandardInput,
@@ -80,11 +78,10 @@ impl StandardInputSource {
             ConnectorError::new("standard input can be read by one source only: it cannot be read twice")
         })?;
         Ok(StandardInputSource {
-            text: TextRows::new(input.format.decoder(&layout)?, input.policy.clone()),
+            text: TextRows::new(input.format.decoder(&layout), input.policy.clone()),
             layout,
             queue,
             line: 1,
-            at_start: shard == 0,
             bytes: 0,
         })
     }
@@ -110,16 +107,17 @@ impl Source for StandardInputSource {
                 });
             }
             match self.queue.try_recv() {
-                Ok(Ok(block)) => {
+                Ok(InputMessage::Header(header)) => {
+                    self.text.buffer().extend_from_slice(&header);
+                    let started = self.text.enter_file(true, &mut Box::default());
+                    started.map_err(|error| ConnectorError::new(format!("standard input: {error}")))?;
+                }
+                Ok(InputMessage::Block(block)) => {
                     self.line = block.line;
                     self.bytes += block.records.len() as u64;
                     *self.text.buffer() = block.records;
-                    if std::mem::take(&mut self.at_start) {
-                        let started = self.text.start_file();
-                        started.map_err(|error| ConnectorError::new(format!("standard input: {error}")))?;
-                    }
                 }
-                Ok(Err(error)) => return Err(error),
+                Ok(InputMessage::Failure(error)) => return Err(error),
                 Err(TryRecvError::Empty) => return Ok(SourcePoll::Pending { poll_at: None }),
                 Err(TryRecvError::Disconnected) => return Ok(SourcePoll::End),
             }

@@ -1,0 +1,110 @@
+//! NDJSON by arrow-json: one object a line.
+//!
+//! **Invariant.** A line is one record: an object that goes on over a line break, or a second one
+//! on the same line, is malformed.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow_json::ReaderBuilder;
+use arrow_json::writer::{LineDelimited, WriterBuilder};
+use engine::batch::Batch;
+use shards::connector::ConnectorError;
+
+use super::written::written_rows;
+use super::{Decode, Decoded, Encode, Malformed, take_records};
+use crate::connectors::records::RecordBoundary;
+
+/// Decodes lines into the wanted columns.
+#[derive(Debug)]
+pub struct JsonDecoder {
+    schema: SchemaRef,
+}
+
+impl JsonDecoder {
+    /// A decoder of these columns; others are passed over.
+    pub fn new(schema: SchemaRef) -> JsonDecoder {
+        JsonDecoder { schema }
+    }
+
+    /// The rows of `lines`, of which `count` are not blank.
+    fn decode_lines(&self, lines: &[u8], count: usize) -> Result<Option<RecordBatch>, ArrowError> {
+        if count == 0 {
+            return Ok(None);
+        }
+        let mut decoder = ReaderBuilder::new(self.schema.clone())
+            .with_batch_size(count + 1)
+            .build_decoder()?;
+        let used = decoder.decode(lines)?;
+        if used < lines.len() || decoder.has_partial_record() || decoder.len() != count {
+            let message = "a line is not exactly one JSON object".to_string();
+            return Err(ArrowError::JsonError(message));
+        }
+        decoder.flush()
+    }
+}
+
+impl Decode for JsonDecoder {
+    fn start_file(&mut self, _bytes: &[u8]) -> Result<usize, String> {
+        Ok(0)
+    }
+
+    fn decode(&mut self, bytes: &[u8], rows_max: usize) -> Decoded {
+        let (length, count) = take_records(RecordBoundary::Line, bytes, rows_max);
+        if let Ok(rows) = self.decode_lines(&bytes[..length], count) {
+            return Decoded {
+                rows,
+                consumed: length,
+                malformed: None,
+            };
+        }
+        let (mut start, mut good) = (0, 0);
+        while start < length {
+            let (line, count) = take_records(RecordBoundary::Line, &bytes[start..length], 1);
+            let end = start + line;
+            if let Err(error) = self.decode_lines(&bytes[start..end], count) {
+                let rows = self.decode_lines(&bytes[..start], good);
+                let reason = error.to_string();
+                return Decoded {
+                    rows: rows.expect("invariant: lines that decode alone decode together"),
+                    consumed: end,
+                    malformed: Some(Malformed { start, end, reason }),
+                };
+            }
+            good += count;
+            start = end;
+        }
+        unreachable!("invariant: lines that do not decode together hold one that does not decode alone")
+    }
+}
+
+/// Writes one object a line, the op of a changelog row first.
+#[derive(Debug)]
+pub struct JsonEncoder {
+    schema: SchemaRef,
+    has_ops: bool,
+}
+
+impl JsonEncoder {
+    /// An encoder of these columns.
+    pub fn new(schema: SchemaRef, has_ops: bool) -> JsonEncoder {
+        JsonEncoder { schema, has_ops }
+    }
+}
+
+impl Encode for JsonEncoder {
+    fn header(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn encode(&mut self, batch: &Batch, out: &mut Vec<u8>) -> Result<(), ConnectorError> {
+        let rows = written_rows(batch, &self.schema, self.has_ops)?;
+        let mut writer = WriterBuilder::new()
+            .with_explicit_nulls(true)
+            .build::<_, LineDelimited>(out);
+        writer
+            .write(&rows)
+            .and_then(|()| writer.finish())
+            .map_err(|error| ConnectorError::new(format!("cannot write rows as JSON: {error}")))
+    }
+}

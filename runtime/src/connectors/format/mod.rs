@@ -1,0 +1,194 @@
+//! Formats by the name in `'format' = '…'`: from options to the engine's decoders and encoders.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use engine::batch::Batch;
+use engine::error::SqlError;
+use shards::connector::ConnectorError;
+
+use super::decoding::MalformedPolicy;
+use super::ingest::IngestLayout;
+use super::options::TableOptions;
+use super::records::RecordBoundary;
+use csv::{CsvDecoder, CsvEncoder, CsvOptions};
+use json::{JsonDecoder, JsonEncoder};
+
+pub mod csv;
+pub mod json;
+mod written;
+
+/// Rows to lines.
+pub trait Encode: Send {
+    /// What stands before the first row of a file.
+    fn header(&self) -> Option<Vec<u8>>;
+
+    /// Appends the rows as whole lines.
+    ///
+    /// # Errors
+    /// A value that the format cannot hold.
+    fn encode(&mut self, batch: &Batch, out: &mut Vec<u8>) -> Result<(), ConnectorError>;
+}
+
+/// Whole records to rows.
+pub trait Decode: Send {
+    /// Takes a file's header off its first bytes, and gives its length.
+    ///
+    /// # Errors
+    /// When the header lacks a wanted column.
+    fn start_file(&mut self, bytes: &[u8]) -> Result<usize, String>;
+
+    /// Decodes at most `rows_max` records, and no further than the first malformed one.
+    fn decode(&mut self, bytes: &[u8], rows_max: usize) -> Decoded;
+}
+
+/// What a call of [`Decode::decode`] gave.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The rows.
+    pub rows: Option<RecordBatch>,
+    /// Bytes used, those of the malformed record included; more than none.
+    pub consumed: usize,
+    /// The record after `rows`, if it could not be decoded.
+    pub malformed: Option<Malformed>,
+}
+
+/// A record that could not be decoded.
+#[derive(Debug)]
+pub struct Malformed {
+    /// Where it starts in the bytes given.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+    /// Why.
+    pub reason: String,
+}
+
+/// The length of the first records of `bytes`, at most `rows_max` that are not blank, and how many
+/// those are. The last record may lack its line break.
+fn take_records(boundary: RecordBoundary, bytes: &[u8], rows_max: usize) -> (usize, usize) {
+    let (mut length, mut count) = (0, 0);
+    while length < bytes.len() && count < rows_max {
+        let record = boundary.first_record(&bytes[length..]);
+        let is_blank = bytes[length..length + record].iter().all(u8::is_ascii_whitespace);
+        count += usize::from(!is_blank);
+        length += record;
+    }
+    (length, count)
+}
+
+/// What `'format'` names.
+#[derive(Clone, Debug)]
+pub enum FormatKind {
+    /// Text, one record after the other.
+    Rows(RowFormat),
+    /// Parquet.
+    Parquet,
+}
+
+impl FormatKind {
+    /// Reads `'format'` and the options of that format.
+    ///
+    /// # Errors
+    /// An unknown format, a wrong option.
+    pub fn parse(options: &TableOptions<'_>) -> Result<FormatKind, SqlError> {
+        match options.required("format", "one of 'json', 'csv', 'parquet'")? {
+            "json" | "ndjson" => Ok(FormatKind::Rows(RowFormat::Json)),
+            "csv" => Ok(FormatKind::Rows(RowFormat::Csv(CsvOptions::parse(options)?))),
+            "parquet" => Ok(FormatKind::Parquet),
+            _ => Err(options.invalid("format", "one of 'json', 'csv', 'parquet'")),
+        }
+    }
+}
+
+/// A text format and its options.
+#[derive(Clone, Debug)]
+pub enum RowFormat {
+    /// One JSON object a line.
+    Json,
+    /// Separated values.
+    Csv(CsvOptions),
+}
+
+impl RowFormat {
+    /// CSV with a header.
+    pub fn default_csv() -> RowFormat {
+        RowFormat::Csv(CsvOptions::default())
+    }
+
+    /// The word before the dot of its options.
+    fn name(&self) -> &'static str {
+        match self {
+            RowFormat::Json => "json",
+            RowFormat::Csv(_) => "csv",
+        }
+    }
+
+    /// What a file name ends with.
+    pub fn extension(&self) -> &'static str {
+        match self {
+            RowFormat::Json => ".ndjson",
+            RowFormat::Csv(_) => ".csv",
+        }
+    }
+
+    /// How records end.
+    pub fn boundary(&self) -> RecordBoundary {
+        match self {
+            RowFormat::Json => RecordBoundary::Line,
+            RowFormat::Csv(options) => options.boundary(),
+        }
+    }
+
+    /// Whether files start with a header.
+    pub fn has_header(&self) -> bool {
+        match self {
+            RowFormat::Json => false,
+            RowFormat::Csv(options) => options.has_header,
+        }
+    }
+
+    /// A decoder of the wanted columns.
+    pub fn decoder(&self, layout: &IngestLayout) -> Box<dyn Decode> {
+        match self {
+            RowFormat::Json => Box::new(JsonDecoder::new(layout.physical.clone())),
+            RowFormat::Csv(options) => Box::new(CsvDecoder::new(options.clone(), layout)),
+        }
+    }
+
+    /// An encoder of these columns, and of the op where rows carry one.
+    pub fn encoder(&self, schema: &SchemaRef, has_ops: bool) -> Box<dyn Encode> {
+        match self {
+            RowFormat::Json => Box::new(JsonEncoder::new(schema.clone(), has_ops)),
+            RowFormat::Csv(options) => Box::new(CsvEncoder::new(options.clone(), schema.clone(), has_ops)),
+        }
+    }
+
+    /// What becomes of malformed records: `<format>.ignore-parse-errors`, `<format>.dead-letter-file`.
+    ///
+    /// # Errors
+    /// A wrong value; a dead-letter file that cannot be opened.
+    pub fn malformed_policy(&self, options: &TableOptions<'_>) -> Result<MalformedPolicy, SqlError> {
+        let (ignore, letters) = (
+            format!("{}.ignore-parse-errors", self.name()),
+            format!("{}.dead-letter-file", self.name()),
+        );
+        let is_ignoring = options.boolean(&ignore, false)?;
+        match options.text(&letters) {
+            None if is_ignoring => Ok(MalformedPolicy::Skip),
+            None => Ok(MalformedPolicy::Fail),
+            Some(path) => {
+                let opened = File::options().create(true).append(true).open(path);
+                let file = opened.map_err(|error| {
+                    options.error(
+                        &letters,
+                        format!("cannot open the dead-letter file {path}: {error}"),
+                    )
+                })?;
+                Ok(MalformedPolicy::DeadLetter(path.into(), Arc::new(file)))
+            }
+        }
+    }
+}
