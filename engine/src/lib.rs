@@ -29,3 +29,5 @@ pub mod sql;
 
 pub mod operators;
 pub mod plan;
+
+pub mod compile;

@@ -4,4 +4,26 @@
 //! nothing of SQL semantics: it is handed a stream plan and runs it.
 #![forbid(unsafe_code)]
 
+pub mod commands;
+pub mod job;
+
+pub mod assembly;
+pub mod connector_factory;
+pub mod control;
+pub mod run_job;
+
+pub mod clock;
+pub mod cores;
+pub mod events;
+pub mod executor;
+pub mod probe;
+pub mod signals;
+
 pub mod connectors;
+
+pub mod figures;
+pub mod histograms;
+pub mod progress;
+pub mod resources;
+pub mod summary;
+pub mod terminal;

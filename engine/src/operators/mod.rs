@@ -6,6 +6,15 @@
 //! **Invariant.** Rows emitted for event time ≤ W come before the shard passes W on, which it does
 //! once [`Operator::advance`] or [`Operator::resume`] has answered [`Firing::Done`].
 
+pub mod build;
+pub mod ingest;
+pub mod map;
+pub mod over_aggregate;
+pub mod union;
+pub mod window_assign;
+pub mod window_bounds;
+pub mod window_join;
+
 use arrow::array::{Int8Array, RecordBatch};
 
 use crate::batch::{ArrivalNs, Batch};
@@ -121,3 +130,17 @@ impl Output {
         self.batches.is_empty()
     }
 }
+
+pub mod group_aggregate;
+pub mod local_group_aggregate;
+
+pub mod local_window_aggregate;
+pub mod slices;
+pub mod window_aggregate;
+
+mod separate_windows;
+mod shared_windows;
+mod window_parts;
+
+#[cfg(test)]
+mod aggregate_tests;

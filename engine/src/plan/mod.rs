@@ -15,6 +15,17 @@ use crate::changelog::Changelog;
 use crate::sql::catalog::TableDefinition;
 use crate::sql::statement::Emit;
 
+mod aggregate_calls;
+pub mod builder;
+mod changelog_inference;
+pub mod explain;
+mod expressions;
+mod lower_aggregate;
+mod lower_join;
+mod lower_over;
+mod lowered;
+pub mod partitioner;
+mod scans;
 pub mod window_tvf;
 
 /// Index into [`StreamPlan::nodes`].
@@ -205,7 +216,7 @@ pub struct GroupAggregateSpec {
 }
 
 /// A window: kind, offset, and the column that says when.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowSpec {
     /// The kind and its sizes.
     pub kind: WindowKind,

@@ -1,8 +1,32 @@
 //! The SQL front end: text → statements → catalog → logical plans.
 //!
-//! The flow, one file each: `tokens` (sqlparser's tokens, our sugar lowered in place) → `dialect` +
-//! `parser` (statements) → `statement` (what they are) → `catalog` (tables and views declared so
-//! far) → `query` (names, types, functions and logical optimisation by DataFusion's planner).
+//! The flow, one file each: `tokens` (sqlparser's tokens, durations lowered) → `emit`, `sugar`
+//! (clauses that sqlparser cannot read) → `dialect` + `stream_parser` + `parser` + `create_table` +
+//! `table_like` + `types` (statements) → `group_windows` + `window_call` + `interval` (every window a window TVF) →
+//! `refusals` (what nobody would read is an error) → `statement` (what the planner receives) →
+//! `catalog` (tables and views declared so far; their `options`, the job's `settings`) → `query`
+//! (names, types, functions and logical optimisation by DataFusion's planner).
 
 pub mod catalog;
+mod create_table;
+mod definitions;
+pub mod dialect;
+mod emit;
+mod group_windows;
+pub mod interval;
+pub mod option_values;
+pub mod options;
+pub mod parser;
+pub mod position;
+pub mod query;
+mod refusals;
+pub mod settings;
 pub mod statement;
+mod stream_parser;
+mod sugar;
+pub mod suggest;
+mod table_like;
+mod tokens;
+pub mod types;
+mod unknown_statement;
+pub mod window_call;

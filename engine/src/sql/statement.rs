@@ -48,7 +48,7 @@ pub struct StreamQuery {
 }
 
 /// When results are emitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Emit {
     /// Nothing was said: windows emit once when complete; unbounded aggregates emit changes.
     #[default]
@@ -110,6 +110,18 @@ pub enum ColumnKind {
         /// `VIRTUAL`: not written by sinks.
         is_virtual: bool,
     },
+}
+
+impl ColumnKind {
+    /// Whether it is `name AS PROCTIME()`: such a column may stand in a table, as many of Flink's
+    /// tables have one, but no query can read it.
+    pub fn is_processing_time(&self) -> bool {
+        let ColumnKind::Computed(expression) = self else {
+            return false;
+        };
+        matches!(expression.as_ref(), Expr::Function(function)
+            if function.name.to_string().eq_ignore_ascii_case("PROCTIME"))
+    }
 }
 
 /// `WATERMARK FOR column AS expression`.

@@ -13,3 +13,5 @@ pub const WATERMARK_NONE: WatermarkUs = i64::MIN;
 
 /// The input has ended: everything may fire.
 pub const WATERMARK_END: WatermarkUs = i64::MAX;
+
+pub mod watermark;

@@ -1,0 +1,111 @@
+//! From a job file to a stream plan: statements in order, queries together.
+
+use std::sync::Arc;
+
+use datafusion_expr::LogicalPlan;
+
+use crate::error::SqlError;
+use crate::plan::builder::{self, SinkQuery};
+use crate::plan::explain;
+use crate::plan::{Settings, StreamPlan};
+use crate::sql::catalog::Catalog;
+use crate::sql::parser;
+use crate::sql::query::QueryPlanner;
+use crate::sql::settings;
+use crate::sql::statement::{Insert, SetOption, Statement, StatementKind, StreamQuery};
+
+/// A compiled job file.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The plan of all queries; without nodes where the file only explains.
+    pub plan: Arc<StreamPlan>,
+    /// The text that each EXPLAIN statement answers, in order.
+    pub explanations: Vec<String>,
+}
+
+/// Compiles a job file; `overrides` are settings as `SET` would give them, applied last.
+pub fn compile(sql: &str, overrides: &[SetOption]) -> Result<Job, SqlError> {
+    let mut compiler = Compiler::default();
+    for statement in parser::parse(sql)? {
+        compiler.statement(statement)?;
+    }
+    for option in overrides {
+        settings::apply_setting(&mut compiler.settings, option)?;
+    }
+    let plan = builder::build(&compiler.queries, &compiler.catalog, compiler.settings)?;
+    Ok(Job {
+        plan: Arc::new(plan),
+        explanations: compiler.explanations,
+    })
+}
+
+/// What the statements so far have declared and asked for.
+#[derive(Default)]
+struct Compiler {
+    catalog: Catalog,
+    settings: Settings,
+    queries: Vec<SinkQuery>,
+    explanations: Vec<String>,
+}
+
+impl Compiler {
+    fn statement(&mut self, statement: Statement) -> Result<(), SqlError> {
+        let position = statement.position;
+        match statement.kind {
+            StatementKind::CreateTable(create) => self.catalog.define_table(&create),
+            StatementKind::CreateView(create) => self.catalog.define_view(&create),
+            StatementKind::CreateAs(create) => {
+                let query = self.catalog.define_as(&create)?;
+                self.queries.extend(query);
+                Ok(())
+            }
+            StatementKind::Insert(insert) => self.insert(&insert),
+            StatementKind::Select(query) => self.select(&query),
+            StatementKind::StatementSet(inserts) => inserts.iter().try_for_each(|insert| self.insert(insert)),
+            StatementKind::Set(option) => settings::apply_setting(&mut self.settings, &option),
+            StatementKind::Explain(explained) => self.explain(*explained),
+        }
+        .map_err(|error| error.at(position))
+    }
+
+    fn insert(&mut self, insert: &Insert) -> Result<(), SqlError> {
+        let plan = self.plan(&insert.query)?;
+        let (table, plan) = self.catalog.check_insert(&insert.table, &insert.columns, plan)?;
+        let position = insert.query.position;
+        self.queries.push(SinkQuery {
+            plan,
+            emit: insert.query.emit,
+            table: Some(table),
+            position,
+        });
+        Ok(())
+    }
+
+    fn select(&mut self, query: &StreamQuery) -> Result<(), SqlError> {
+        let plan = self.plan(query)?;
+        self.queries.push(SinkQuery {
+            plan,
+            emit: query.emit,
+            table: None,
+            position: query.position,
+        });
+        Ok(())
+    }
+
+    fn plan(&self, query: &StreamQuery) -> Result<LogicalPlan, SqlError> {
+        QueryPlanner::new(&self.catalog).plan(query)
+    }
+
+    /// Plans the explained statement on its own; it does not run.
+    fn explain(&mut self, statement: Statement) -> Result<(), SqlError> {
+        let mut only = Compiler {
+            catalog: self.catalog.clone(),
+            settings: self.settings.clone(),
+            ..Compiler::default()
+        };
+        only.statement(statement)?;
+        let plan = builder::build(&only.queries, &only.catalog, only.settings)?;
+        self.explanations.push(explain::explain(&plan));
+        Ok(())
+    }
+}

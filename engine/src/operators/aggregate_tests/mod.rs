@@ -1,0 +1,6 @@
+//! Model tests of the aggregation operators: random rows, cuts, watermarks and retractions against an
+//! answer computed row by row from the definition.
+
+mod group;
+mod model;
+mod window;

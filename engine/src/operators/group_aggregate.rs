@@ -1,0 +1,304 @@
+//! Aggregation without a window, on the shard that owns the keys: incremental, from rows or from the
+//! partial states of `local_group_aggregate`. Emits changes at a flush, for every row, or (EMIT FINAL)
+//! all groups at the end.
+//!
+//! **Invariant.** Folding the changes emitted gives the batch answer over the rows processed, as of
+//! the last flush. Groups are emitted in order of first arrival, never in hash order.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Int8Array, UInt32Array};
+use arrow::compute::{concat, take, take_record_batch};
+use arrow::datatypes::SchemaRef;
+
+use crate::batch::{BATCH_ROWS_MAX, Batch};
+use crate::error::ExecutionError;
+use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics, Output};
+use crate::plan::GroupAggregateSpec;
+use crate::sql::statement::Emit;
+use crate::state::accumulators::layout::LayoutOptions;
+use crate::state::accumulators::{AggregateLayout, GroupState, signs};
+use crate::state::changes::{ChangeOptions, ChangeTracker, Changes, rows_of};
+use crate::state::group_table::GroupIndex;
+use crate::state::keys::{KeyLayout, KeyPacker};
+use crate::time::{WATERMARK_END, WatermarkUs};
+
+const OPERATOR: &str = "GroupAggregate";
+
+/// Aggregates by key; see the file's head.
+#[derive(Debug)]
+pub struct GroupAggregate {
+    keys: Vec<usize>,
+    output: SchemaRef,
+    emit: Emit,
+    input_is_partial: bool,
+    retracts: bool,
+    emit_empty_global: bool,
+    state: GroupState,
+    tracker: ChangeTracker,
+    packer: KeyPacker,
+    groups: Vec<GroupIndex>,
+    /// EMIT FINAL: the next group to emit, once the end has come.
+    next: Option<usize>,
+}
+
+impl GroupAggregate {
+    /// The owner's phase of `spec` over `input` (rows, or what the local phase emits, which must have
+    /// been made from the same calls). With `emit_empty_global` a keyless aggregate that met no row
+    /// emits its one row at the end: exactly one shard must do so.
+    pub fn new(
+        spec: &GroupAggregateSpec,
+        input: SchemaRef,
+        output: SchemaRef,
+        emit_empty_global: bool,
+    ) -> Result<GroupAggregate, ExecutionError> {
+        let keys: Vec<usize> = if spec.input_is_partial {
+            (0..spec.keys.len()).collect()
+        } else {
+            spec.keys.clone()
+        };
+        let options = LayoutOptions {
+            input_is_partial: spec.input_is_partial,
+            keys: keys.len(),
+            input_retracts: spec.input_retracts,
+            count_rows: false,
+        };
+        let layout = Arc::new(AggregateLayout::new(&spec.calls, &input, options)?);
+        let fields: Vec<_> = keys
+            .iter()
+            .map(|&column| input.fields()[column].clone())
+            .collect();
+        let key = KeyLayout::new(&fields);
+        let every_row = spec.emit == Emit::ChangesEveryRow;
+        let tracker = ChangeTracker::new(ChangeOptions {
+            emit_update_before: spec.emit_update_before,
+            elide_unchanged: !every_row && !layout.always_changes(),
+            // The one row of a keyless aggregate stays, as in batch SQL.
+            deletes: spec.input_retracts && !keys.is_empty(),
+        });
+        Ok(GroupAggregate {
+            keys,
+            output,
+            emit: spec.emit,
+            input_is_partial: spec.input_is_partial,
+            retracts: spec.input_retracts,
+            emit_empty_global,
+            packer: KeyPacker::new(key.clone()),
+            state: GroupState::new(layout, key, &input),
+            tracker,
+            groups: Vec::new(),
+            next: None,
+        })
+    }
+
+    fn fold(&mut self, batch: &Batch) -> Result<(), ExecutionError> {
+        let keys: Vec<ArrayRef> = self
+            .keys
+            .iter()
+            .map(|&column| batch.column(column).clone())
+            .collect();
+        self.state
+            .find_or_insert(&mut self.packer, &keys, batch.len(), &mut self.groups);
+        match self.emit {
+            Emit::Final => {}
+            _ => self.tracker.touch(&mut self.state, &self.groups)?,
+        }
+        if self.input_is_partial {
+            self.state.merge(batch.rows(), self.keys.len(), &self.groups)
+        } else {
+            self.state
+                .update(batch.rows(), &self.groups, signs(batch.ops()).as_deref())
+        }
+    }
+
+    /// One change for each input row, in input order: the batch is folded in rounds in which no
+    /// key appears twice, and the changes of all rounds are put back in order.
+    fn fold_every_row(&mut self, batch: &Batch, out: &mut Output) -> Result<(), ExecutionError> {
+        let keys: Vec<ArrayRef> = self
+            .keys
+            .iter()
+            .map(|&column| batch.column(column).clone())
+            .collect();
+        let mut groups = Vec::new();
+        self.state
+            .find_or_insert(&mut self.packer, &keys, batch.len(), &mut groups);
+        let mut rounds = Vec::new();
+        for round in rounds_of(&groups, self.state.len()) {
+            let rows = UInt32Array::from(round);
+            let part = take_record_batch(batch.rows(), &rows).map_err(failure)?;
+            let ops = batch
+                .ops()
+                .map(|ops| take(ops, &rows, None))
+                .transpose()
+                .map_err(failure)?;
+            let ops = ops.map(|ops| Int8Array::from(ops.to_data()));
+            let part_groups: Vec<GroupIndex> =
+                rows.values().iter().map(|&row| groups[row as usize]).collect();
+            self.tracker.touch(&mut self.state, &part_groups)?;
+            if self.input_is_partial {
+                self.state.merge(&part, self.keys.len(), &part_groups)?;
+            } else {
+                self.state
+                    .update(&part, &part_groups, signs(ops.as_ref()).as_deref())?;
+            }
+            let mut changes = self.tracker.drain(&mut self.state)?;
+            for origin in &mut changes.origins {
+                *origin = rows.value(*origin as usize);
+            }
+            rounds.push(changes);
+        }
+        let changes = in_row_order(rounds)?;
+        self.emit_changes(changes, out)
+    }
+
+    fn emit_changes(&mut self, changes: Changes, out: &mut Output) -> Result<(), ExecutionError> {
+        let (rows, ops) = changes.into_rows(&self.state, &self.output, Vec::new())?;
+        let mut at = 0;
+        while at < rows.num_rows() {
+            let count = BATCH_ROWS_MAX.min(rows.num_rows() - at);
+            out.emit_changes(rows.slice(at, count), ops.slice(at, count));
+            at += count;
+        }
+        Ok(())
+    }
+
+    /// EMIT FINAL: the next quantum of groups.
+    fn emit_final(&mut self, out: &mut Output) -> Result<Firing, ExecutionError> {
+        let Some(start) = self.next else {
+            return Ok(Firing::Done);
+        };
+        let end = self.state.len().min(start + FIRING_QUANTUM_ROWS);
+        let groups: Vec<GroupIndex> = (start as GroupIndex..end as GroupIndex).collect();
+        for groups in groups.chunks(BATCH_ROWS_MAX) {
+            let mut live = groups.to_vec();
+            if self.retracts && !self.keys.is_empty() {
+                let mut counts = self.state.row_counts(groups).into_iter();
+                live.retain(|_| counts.next().is_some_and(|count| count > 0));
+            }
+            let mut columns = self.state.keys(&live);
+            columns.extend(self.state.evaluate(&live)?);
+            out.emit_rows(rows_of(&self.output, columns, live.len())?);
+        }
+        self.next = (end < self.state.len()).then_some(end);
+        Ok(if self.next.is_some() {
+            Firing::More
+        } else {
+            Firing::Done
+        })
+    }
+}
+
+impl Operator for GroupAggregate {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<(), ExecutionError> {
+        match self.emit {
+            Emit::ChangesEveryRow => self.fold_every_row(&batch, out),
+            Emit::Default | Emit::Changes | Emit::Final => self.fold(&batch),
+        }
+    }
+
+    fn advance(&mut self, watermark: WatermarkUs, out: &mut Output) -> Result<Firing, ExecutionError> {
+        if watermark != WATERMARK_END {
+            return Ok(Firing::Done);
+        }
+        if self.keys.is_empty() && self.emit_empty_global && self.state.is_empty() {
+            self.state.ensure_global_group();
+            self.tracker.touch(&mut self.state, &[0])?;
+        }
+        if self.emit == Emit::Final {
+            self.next = Some(0);
+            return self.emit_final(out);
+        }
+        if !self.tracker.is_clean() {
+            let changes = self.tracker.drain(&mut self.state)?;
+            self.emit_changes(changes, out)?;
+        }
+        Ok(Firing::Done)
+    }
+
+    fn resume(&mut self, out: &mut Output) -> Result<Firing, ExecutionError> {
+        self.emit_final(out)
+    }
+
+    fn flush(&mut self, out: &mut Output) -> Result<(), ExecutionError> {
+        if self.emit == Emit::Final || self.tracker.is_clean() {
+            return Ok(());
+        }
+        let changes = self.tracker.drain(&mut self.state)?;
+        self.emit_changes(changes, out)
+    }
+
+    fn statistics(&self) -> OperatorStatistics {
+        let bytes = self.state.allocated_bytes()
+            + self.tracker.allocated_bytes()
+            + self.packer.allocated_bytes()
+            + self.groups.capacity() * size_of::<GroupIndex>();
+        OperatorStatistics {
+            state_bytes: bytes as u64,
+            keys: self.state.len() as u64,
+            late_rows: 0,
+        }
+    }
+}
+
+/// Rows by how often their group appeared before in the batch: no group twice in a round.
+fn rounds_of(groups: &[GroupIndex], count: usize) -> Vec<Vec<u32>> {
+    let mut seen = vec![0usize; count];
+    let mut rounds: Vec<Vec<u32>> = Vec::new();
+    for (row, &group) in groups.iter().enumerate() {
+        let round = seen[group as usize];
+        seen[group as usize] += 1;
+        if round == rounds.len() {
+            rounds.push(Vec::new());
+        }
+        rounds[round].push(row as u32);
+    }
+    rounds
+}
+
+/// The changes of all rounds, ordered by input row; an update's rows stay adjacent.
+fn in_row_order(rounds: Vec<Changes>) -> Result<Changes, ExecutionError> {
+    let origins: Vec<u32> = rounds
+        .iter()
+        .flat_map(|changes| changes.origins.iter().copied())
+        .collect();
+    let groups: Vec<GroupIndex> = rounds
+        .iter()
+        .flat_map(|changes| changes.groups.iter().copied())
+        .collect();
+    let ops: Vec<i8> = rounds
+        .iter()
+        .flat_map(|changes| changes.ops.iter().copied())
+        .collect();
+    let mut order: Vec<u32> = (0..origins.len() as u32).collect();
+    order.sort_by_key(|&position| origins[position as usize]);
+    let calls = rounds.first().map_or(0, |changes| changes.results.len());
+    let indices = UInt32Array::from(order.clone());
+    let column = |call: usize| -> Result<ArrayRef, ExecutionError> {
+        let parts: Vec<&dyn Array> = rounds
+            .iter()
+            .map(|changes| changes.results[call].as_ref())
+            .collect();
+        let all = concat(&parts).map_err(failure)?;
+        take(&all, &indices, None).map_err(failure)
+    };
+    let results = (0..calls).map(column).collect::<Result<_, _>>()?;
+    let by_order = |position: &u32| *position as usize;
+    Ok(Changes {
+        groups: order
+            .iter()
+            .map(by_order)
+            .map(|position| groups[position])
+            .collect(),
+        results,
+        ops: order.iter().map(by_order).map(|position| ops[position]).collect(),
+        origins: order
+            .iter()
+            .map(by_order)
+            .map(|position| origins[position])
+            .collect(),
+    })
+}
+
+fn failure(error: impl std::fmt::Display) -> ExecutionError {
+    ExecutionError::new(OPERATOR, error)
+}

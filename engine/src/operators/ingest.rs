@@ -1,0 +1,360 @@
+//! Ingest: what stands behind a source on a shard. Derives event time and the watermark of each
+//! split, filters, and computes the source's output columns.
+//!
+//! A row sees the watermark of the rows before it in its split: where a row is at or behind that
+//! watermark, the batch is cut and the watermark goes out first. So what is late does not depend on
+//! how the input was cut into batches. In the good case, found by one vectorised pass, a batch
+//! goes through whole and one watermark follows it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::buffer::ScalarBuffer;
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{
+    DataType, FieldRef, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType,
+};
+use datafusion_physical_expr::PhysicalExpr;
+
+use crate::batch::{ArrivalNs, Batch};
+use crate::error::ExecutionError;
+use crate::plan::{Settings, SourceSpec, SourceWatermark};
+use crate::time::watermark::{InputState, WatermarkMerge};
+use crate::time::{WATERMARK_END, WATERMARK_NONE, WatermarkUs};
+
+/// What ingest hands on, in order.
+#[derive(Debug)]
+pub enum IngestOutput {
+    /// Rows.
+    Rows(Batch),
+    /// The minimum over the splits has risen to this.
+    Watermark(WatermarkUs),
+    /// Every split is idle.
+    Idle,
+}
+
+/// The state of one split.
+#[derive(Debug)]
+struct Split {
+    input: usize,
+    promised: WatermarkUs,
+    active_ns: u64,
+    idle: bool,
+}
+
+/// The ingest of one source on one shard.
+#[derive(Debug)]
+pub struct Ingest {
+    table: String,
+    filter: Option<Arc<dyn PhysicalExpr>>,
+    output: Vec<(Arc<dyn PhysicalExpr>, FieldRef)>,
+    schema: SchemaRef,
+    watermark: Option<SourceWatermark>,
+    idle_timeout_ns: Option<u64>,
+    max_future_us: Option<u64>,
+    splits: BTreeMap<u32, Split>,
+    merge: WatermarkMerge,
+    clamped: u64,
+}
+
+impl Ingest {
+    /// The ingest of `spec`; table options win over job settings.
+    pub fn new(spec: &SourceSpec, settings: &Settings) -> Ingest {
+        Ingest {
+            table: spec.table.name.clone(),
+            filter: spec.filter.clone(),
+            output: spec.output.clone(),
+            schema: Arc::new(Schema::new(
+                spec.output
+                    .iter()
+                    .map(|(_, field)| field.clone())
+                    .collect::<Vec<_>>(),
+            )),
+            watermark: spec.watermark.clone(),
+            idle_timeout_ns: settings.idle_timeout_us.map(|us| us * 1_000),
+            max_future_us: settings.max_future_us,
+            splits: BTreeMap::new(),
+            merge: WatermarkMerge::new(0),
+            clamped: 0,
+        }
+    }
+
+    /// Makes a split known; until it speaks it holds the watermark back.
+    pub fn add_split(&mut self, split: u32, now_ns: u64) {
+        let merge = &mut self.merge;
+        self.splits.entry(split).or_insert_with(|| Split {
+            input: merge.add_input(),
+            promised: WATERMARK_NONE,
+            active_ns: now_ns,
+            idle: false,
+        });
+    }
+
+    /// Takes rows of `split`; appends what comes of them to `out`.
+    pub fn ingest(
+        &mut self,
+        split: u32,
+        rows: RecordBatch,
+        arrival_ns: ArrivalNs,
+        wall_us: i64,
+        now_ns: u64,
+        out: &mut Vec<IngestOutput>,
+    ) -> Result<(), ExecutionError> {
+        self.add_split(split, now_ns);
+        let Some(watermark) = &self.watermark else {
+            return self.emit_rows(rows, arrival_ns, out);
+        };
+        let event_times = self.evaluate_time(&watermark.event_time, &rows)?;
+        let mut implied = self.evaluate_time(&watermark.watermark, &rows)?;
+        let highest = implied.iter().copied().max().unwrap_or(WATERMARK_NONE);
+        if let Some(cap) = self
+            .max_future_us
+            .map(|future| wall_us.saturating_add_unsigned(future))
+            && highest > cap
+        {
+            self.clamped += implied.iter().filter(|&&watermark| watermark > cap).count() as u64;
+            implied = implied.iter().map(|&watermark| watermark.min(cap)).collect();
+        }
+        let state = self
+            .splits
+            .get_mut(&split)
+            .expect("invariant: the split was added");
+        state.active_ns = now_ns;
+        state.idle = false;
+        let promised = state.promised;
+        for (start, end, watermark) in cuts(&event_times, &implied, promised) {
+            let part = if end - start == rows.num_rows() {
+                rows.clone()
+            } else {
+                rows.slice(start, end - start)
+            };
+            self.emit_rows(part, arrival_ns, out)?;
+            self.promise(split, watermark, out);
+        }
+        Ok(())
+    }
+
+    /// The split has ended and holds nothing back any more.
+    pub fn end_split(&mut self, split: u32, now_ns: u64, out: &mut Vec<IngestOutput>) {
+        self.add_split(split, now_ns);
+        let input = self.splits[&split].input;
+        let risen = self.merge.update(input, InputState::Ended);
+        // The end of all input is the shard's to tell.
+        out.extend(
+            risen
+                .filter(|&watermark| watermark < WATERMARK_END)
+                .map(IngestOutput::Watermark),
+        );
+    }
+
+    /// Leaves splits out that have been silent for too long. While the shard is `held_back` by
+    /// backpressure, silence is its own doing and does not count.
+    pub fn tick(&mut self, now_ns: u64, held_back: bool, out: &mut Vec<IngestOutput>) {
+        let Some(timeout) = self.idle_timeout_ns.filter(|_| self.watermark.is_some()) else {
+            return;
+        };
+        let mut fell_idle = false;
+        for split in self.splits.values_mut() {
+            if held_back {
+                split.active_ns = now_ns;
+            } else if !split.idle && now_ns.saturating_sub(split.active_ns) >= timeout {
+                split.idle = true;
+                fell_idle = true;
+                out.extend(
+                    self.merge
+                        .update(split.input, InputState::Idle)
+                        .map(IngestOutput::Watermark),
+                );
+            }
+        }
+        if fell_idle && self.merge.is_idle() {
+            out.push(IngestOutput::Idle);
+        }
+    }
+
+    /// The merged watermark; `None` if the source has none.
+    pub fn watermark(&self) -> Option<WatermarkUs> {
+        self.watermark.as_ref().map(|_| self.merge.merged())
+    }
+
+    /// Event times too far in the future, which were not trusted.
+    pub fn clamped(&self) -> u64 {
+        self.clamped
+    }
+
+    fn promise(&mut self, split: u32, watermark: WatermarkUs, out: &mut Vec<IngestOutput>) {
+        let state = self
+            .splits
+            .get_mut(&split)
+            .expect("invariant: the split was added");
+        state.promised = state.promised.max(watermark);
+        let risen = self.merge.update(state.input, InputState::Active(state.promised));
+        out.extend(risen.map(IngestOutput::Watermark));
+    }
+
+    fn emit_rows(
+        &self,
+        rows: RecordBatch,
+        arrival_ns: ArrivalNs,
+        out: &mut Vec<IngestOutput>,
+    ) -> Result<(), ExecutionError> {
+        let rows = match &self.filter {
+            Some(filter) => {
+                let keep = self.evaluate(filter, &rows)?;
+                let keep = keep.as_boolean();
+                match keep.true_count() {
+                    0 => return Ok(()),
+                    count if count == rows.num_rows() => rows,
+                    _ => filter_record_batch(&rows, keep).map_err(|error| self.error(error))?,
+                }
+            }
+            None => rows,
+        };
+        let columns = self
+            .output
+            .iter()
+            .map(|(expression, _)| self.evaluate(expression, &rows))
+            .collect::<Result<Vec<_>, _>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
+            .map_err(|error| self.error(error))?;
+        if rows.num_rows() > 0 {
+            out.push(IngestOutput::Rows(Batch::append(rows, arrival_ns)));
+        }
+        Ok(())
+    }
+
+    fn evaluate(
+        &self,
+        expression: &Arc<dyn PhysicalExpr>,
+        rows: &RecordBatch,
+    ) -> Result<ArrayRef, ExecutionError> {
+        expression
+            .evaluate(rows)
+            .and_then(|value| value.into_array(rows.num_rows()))
+            .map_err(|error| self.error(error.strip_backtrace()))
+    }
+
+    fn evaluate_time(
+        &self,
+        expression: &Arc<dyn PhysicalExpr>,
+        rows: &RecordBatch,
+    ) -> Result<ScalarBuffer<i64>, ExecutionError> {
+        let times = self.evaluate(expression, rows)?;
+        if times.null_count() > 0 {
+            return Err(self.error(format!(
+                "the event time `{expression}` is NULL in {} of {} rows; filter such rows out of the input, or derive \
+                 the column with COALESCE",
+                times.null_count(),
+                rows.num_rows()
+            )));
+        }
+        Ok(micros(&times))
+    }
+
+    fn error(&self, message: impl std::fmt::Display) -> ExecutionError {
+        ExecutionError::new(format!("source {}", self.table), message)
+    }
+}
+
+/// Splits `0..n` where a row is at or behind the watermark that rows before it imply: (start, end,
+/// watermark behind the part).
+fn cuts(event_times: &[i64], implied: &[i64], promised: WatermarkUs) -> Vec<(usize, usize, WatermarkUs)> {
+    assert_eq!(
+        event_times.len(),
+        implied.len(),
+        "invariant: every row implies a watermark"
+    );
+    let earliest = event_times.iter().copied().min().unwrap_or(i64::MAX);
+    let highest = implied
+        .iter()
+        .copied()
+        .max()
+        .unwrap_or(WATERMARK_NONE)
+        .max(promised);
+    if earliest > highest {
+        return vec![(0, event_times.len(), highest)];
+    }
+    let mut parts = Vec::new();
+    let mut start = 0;
+    let mut told = promised;
+    let mut running = promised;
+    for (row, (&event_time, &watermark)) in event_times.iter().zip(implied).enumerate() {
+        if event_time <= running && running > told {
+            parts.push((start, row, running));
+            start = row;
+            told = running;
+        }
+        running = running.max(watermark);
+    }
+    parts.push((start, event_times.len(), running));
+    parts
+}
+
+/// The values of a timestamp column in microseconds.
+pub fn micros(times: &ArrayRef) -> ScalarBuffer<i64> {
+    let scaled =
+        |values: &ScalarBuffer<i64>, factor: i64| values.iter().map(|value| value * factor).collect();
+    match times.data_type() {
+        DataType::Timestamp(TimeUnit::Second, _) => {
+            scaled(times.as_primitive::<TimestampSecondType>().values(), 1_000_000)
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            scaled(times.as_primitive::<TimestampMillisecondType>().values(), 1_000)
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            times.as_primitive::<TimestampMicrosecondType>().values().clone()
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            let values = times.as_primitive::<TimestampNanosecondType>().values();
+            values.iter().map(|value| value.div_euclid(1_000)).collect()
+        }
+        other => unreachable!("invariant: event time is a timestamp, found {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_in_order_are_one_part() {
+        assert_eq!(cuts(&[10, 11, 12], &[5, 6, 7], WATERMARK_NONE), [(0, 3, 7)]);
+    }
+
+    #[test]
+    fn a_row_behind_the_watermark_of_earlier_rows_starts_a_part() {
+        assert_eq!(
+            cuts(&[10, 20, 4, 21], &[10, 20, 4, 21], WATERMARK_NONE),
+            [(0, 2, 20), (2, 4, 21)]
+        );
+    }
+
+    #[test]
+    fn rows_behind_what_was_promised_already_need_no_cut() {
+        assert_eq!(cuts(&[3, 4, 30], &[3, 4, 30], 20), [(0, 3, 30)]);
+    }
+
+    #[test]
+    fn cutting_the_input_elsewhere_leaves_the_same_watermark_before_each_row() {
+        let times = [5, 9, 7, 12, 11, 3, 20, 19, 18, 25];
+        let before_each_row = |lengths: &[usize]| {
+            let mut seen = Vec::new();
+            let mut promised = WATERMARK_NONE;
+            let mut offset = 0;
+            for &length in lengths {
+                let part = &times[offset..offset + length];
+                for (start, end, watermark) in cuts(part, part, promised) {
+                    seen.extend(part[start..end].iter().map(|&time| time <= promised));
+                    promised = promised.max(watermark);
+                }
+                offset += length;
+            }
+            seen
+        };
+        assert_eq!(before_each_row(&[10]), before_each_row(&[1; 10]));
+        assert_eq!(before_each_row(&[10]), before_each_row(&[3, 3, 4]));
+    }
+}

@@ -1,0 +1,129 @@
+//! Windows with a state each: tumbling and attached windows, and overlapping ones whose state cannot
+//! be shared (DISTINCT, rare functions) or is read before the end (EMIT CHANGES). Part of
+//! `window_aggregate`.
+//!
+//! **Invariant.** Windows fire in order of their end (then start); a window is dropped whole once fired.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::error::ExecutionError;
+use crate::operators::window_parts::{SliceId, WindowRows};
+use crate::operators::{FIRING_QUANTUM_ROWS, Output};
+use crate::state::accumulators::GroupState;
+use crate::state::changes::{ChangeOptions, ChangeTracker};
+use crate::time::EventTimeUs;
+
+/// A window that has rows and has not fired.
+#[derive(Debug)]
+pub(crate) struct OpenWindow {
+    pub state: GroupState,
+    pub tracker: Option<ChangeTracker>,
+}
+
+/// The open windows.
+#[derive(Debug)]
+pub(crate) struct SeparateWindows {
+    changes: Option<ChangeOptions>,
+    open: BTreeMap<SliceId, OpenWindow>,
+    /// The window that fires, and its next group.
+    firing: Option<(SliceId, OpenWindow, usize)>,
+    /// Cleared states kept for the next windows, so that a new window allocates nothing.
+    spare: VecDeque<GroupState>,
+}
+
+impl SeparateWindows {
+    /// Most cleared states kept.
+    const SPARE_MAX: usize = 2;
+
+    /// No window; with `changes` results are emitted before the end, too.
+    pub fn new(changes: Option<ChangeOptions>) -> SeparateWindows {
+        SeparateWindows {
+            changes,
+            open: BTreeMap::new(),
+            firing: None,
+            spare: VecDeque::new(),
+        }
+    }
+
+    /// The window `id`, opened with a state of `make` if need be.
+    pub fn window(&mut self, id: SliceId, make: impl FnOnce() -> GroupState) -> &mut OpenWindow {
+        let (changes, spare) = (self.changes, &mut self.spare);
+        self.open.entry(id).or_insert_with(|| OpenWindow {
+            state: spare.pop_front().unwrap_or_else(make),
+            tracker: changes.map(ChangeTracker::new),
+        })
+    }
+
+    /// Emits about a quantum of the windows ending at or before `closed_until`; whether all are out.
+    pub fn fire(
+        &mut self,
+        closed_until: EventTimeUs,
+        rows: &WindowRows,
+        out: &mut Output,
+    ) -> Result<bool, ExecutionError> {
+        let mut budget = FIRING_QUANTUM_ROWS;
+        loop {
+            if self.firing.is_none() {
+                self.firing = match self.open.first_key_value() {
+                    Some((&(end, _), _)) if end <= closed_until => {
+                        self.open.pop_first().map(|(id, window)| (id, window, 0))
+                    }
+                    _ => return Ok(true),
+                };
+            }
+            let Some((id, mut window, next)) = self.firing.take() else {
+                return Ok(true);
+            };
+            let end = window.state.len().min(next + budget);
+            match &mut window.tracker {
+                Some(tracker) => rows.emit_changes(&mut window.state, tracker, id, out)?,
+                None if end < window.state.len() => {
+                    rows.emit(&mut window.state, id, next..end, out)?;
+                    self.firing = Some((id, window, end));
+                    return Ok(false);
+                }
+                None => {
+                    rows.emit(&mut window.state, id, next..end, out)?;
+                }
+            }
+            budget = budget.saturating_sub(end - next);
+            if self.spare.len() < Self::SPARE_MAX {
+                window.state.clear();
+                self.spare.push_back(window.state);
+            }
+            if budget == 0 {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Emits what changed in every open window.
+    pub fn flush(&mut self, rows: &WindowRows, out: &mut Output) -> Result<(), ExecutionError> {
+        for (&id, window) in &mut self.open {
+            if let Some(tracker) = &mut window.tracker {
+                rows.emit_changes(&mut window.state, tracker, id, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Groups in all windows.
+    pub fn groups(&self) -> usize {
+        let firing = self.firing.iter().map(|(_, window, _)| window);
+        self.open
+            .values()
+            .chain(firing)
+            .map(|window| window.state.len())
+            .sum()
+    }
+
+    /// Bytes allocated.
+    pub fn allocated_bytes(&self) -> usize {
+        let firing = self.firing.iter().map(|(_, window, _)| window);
+        let windows = self.open.values().chain(firing).map(|window| {
+            let tracker = window.tracker.as_ref().map_or(0, ChangeTracker::allocated_bytes);
+            window.state.allocated_bytes() + tracker
+        });
+        windows.sum::<usize>() + self.spare.iter().map(GroupState::allocated_bytes).sum::<usize>()
+    }
+}

@@ -1,0 +1,217 @@
+//! Aggregation over tumbling, hopping, cumulating or attached windows, on the shard that owns the keys:
+//! from rows, or from the partial states of `local_window_aggregate`.
+//!
+//! A window fires when the watermark reaches its `window_time` (end minus one tick). A row of which
+//! every window has fired is late: dropped and counted; one of which some have fired counts in the rest.
+//!
+//! **Invariant.** Windows fire in order of their end and only with rows; their groups in order of first
+//! arrival. Without EMIT CHANGES a window is emitted once, append-only.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, SchemaRef};
+
+use crate::batch::Batch;
+use crate::error::ExecutionError;
+use crate::operators::separate_windows::SeparateWindows;
+use crate::operators::shared_windows::SharedWindows;
+use crate::operators::slices::SliceAssigner;
+use crate::operators::window_parts::{Folder, SliceId, SliceSource, WindowRows, layout_options, part_of};
+use crate::operators::{Firing, Operator, OperatorStatistics, Output};
+use crate::plan::{WindowAggregateSpec, WindowInput};
+use crate::sql::statement::Emit;
+use crate::state::accumulators::{AggregateLayout, GroupState};
+use crate::state::changes::ChangeOptions;
+use crate::state::keys::{KeyLayout, KeyPacker};
+use crate::time::{EventTimeUs, WATERMARK_NONE, WatermarkUs};
+
+/// The windows, by how they hold their state.
+#[derive(Debug)]
+enum Windows {
+    Separate(Box<SeparateWindows>),
+    Shared(Box<SharedWindows>),
+}
+
+/// Aggregates by window and key; see the file's head.
+#[derive(Debug)]
+pub struct WindowAggregate {
+    source: SliceSource,
+    /// `None` where windows come attached to the rows.
+    assigner: Option<SliceAssigner>,
+    rows: WindowRows,
+    folder: Folder,
+    windows: Windows,
+    layout: Arc<AggregateLayout>,
+    key: KeyLayout,
+    input: SchemaRef,
+    watermark: WatermarkUs,
+    is_firing: bool,
+    /// Batches that came while a window fired.
+    held_back: Vec<Batch>,
+    late_rows: u64,
+}
+
+impl WindowAggregate {
+    /// The owner's phase of `spec` over `input`: rows, or what the local phase emits, which must have
+    /// been made from the same spec.
+    pub fn new(
+        spec: &WindowAggregateSpec,
+        input: SchemaRef,
+        output: SchemaRef,
+    ) -> Result<WindowAggregate, ExecutionError> {
+        let keys: Vec<usize> = if spec.input_is_partial {
+            (0..spec.keys.len()).collect()
+        } else {
+            spec.keys.clone()
+        };
+        let options = layout_options(spec);
+        let layout = Arc::new(AggregateLayout::new(&spec.calls, &input, options)?);
+        let fields: Vec<FieldRef> = keys
+            .iter()
+            .map(|&column| input.fields()[column].clone())
+            .collect();
+        let key = KeyLayout::new(&fields);
+        let emits_changes = matches!(spec.emit, Emit::Changes | Emit::ChangesEveryRow);
+        let changes = emits_changes.then_some(ChangeOptions {
+            emit_update_before: spec.emit_update_before,
+            elide_unchanged: true,
+            deletes: spec.input_retracts,
+        });
+        let (assigner, tick_us) = match &spec.window {
+            WindowInput::Assign(window) => (Some(SliceAssigner::new(window)), window.tick_us),
+            WindowInput::Attached { tick_us, .. } => (None, *tick_us),
+        };
+        let windows = match assigner {
+            Some(assigner) if assigner.is_shared() && layout.is_combinable() && changes.is_none() => {
+                let merged = GroupState::new(layout.clone(), key.clone(), &input);
+                Windows::Shared(Box::new(SharedWindows::new(assigner, merged)))
+            }
+            _ => Windows::Separate(Box::new(SeparateWindows::new(changes))),
+        };
+        Ok(WindowAggregate {
+            source: SliceSource::new(spec, input.fields().len()),
+            assigner,
+            rows: WindowRows {
+                schema: output,
+                tick_us,
+                skips_empty: options.count_rows || options.input_retracts,
+            },
+            folder: Folder::new(keys, spec.input_is_partial, KeyPacker::new(key.clone())),
+            windows,
+            layout,
+            key,
+            input,
+            watermark: WATERMARK_NONE,
+            is_firing: false,
+            held_back: Vec::new(),
+            late_rows: 0,
+        })
+    }
+
+    /// Windows ending at or before this have fired or are firing.
+    fn closed_until(&self) -> EventTimeUs {
+        self.watermark.saturating_add(self.rows.tick_us)
+    }
+
+    fn fold(&mut self, batch: &Batch) -> Result<(), ExecutionError> {
+        for (id, rows) in self.source.split(batch)? {
+            let count = rows.as_ref().map_or(batch.len(), Vec::len);
+            let windows = self.open_windows(id);
+            if windows.is_empty() {
+                let is_gap = self.assigner.is_some_and(|assigner| assigner.is_gap(id.0));
+                self.late_rows += if is_gap { 0 } else { count as u64 };
+                continue;
+            }
+            let part = part_of(batch, rows.as_deref())?;
+            let make = || GroupState::new(self.layout.clone(), self.key.clone(), &self.input);
+            match &mut self.windows {
+                Windows::Shared(shared) => shared.fold(id.0, &part, &mut self.folder, make)?,
+                Windows::Separate(separate) => {
+                    for window in windows {
+                        let window = separate.window(window, make);
+                        self.folder
+                            .fold(&part, &mut window.state, window.tracker.as_mut())?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The windows that hold slice `id` and have not fired; of shared windows only the first.
+    fn open_windows(&self, id: SliceId) -> Vec<SliceId> {
+        let mut closed = self.closed_until();
+        let Some(assigner) = self.assigner else {
+            return if id.0 > closed { vec![id] } else { Vec::new() };
+        };
+        let mut windows = Vec::new();
+        while let Some(end) = assigner.first_open_window(id.0, closed) {
+            windows.push((end, assigner.window_start(end)));
+            if matches!(self.windows, Windows::Shared(_)) {
+                break;
+            }
+            closed = end;
+        }
+        windows
+    }
+
+    fn fire(&mut self, out: &mut Output) -> Result<Firing, ExecutionError> {
+        let closed_until = self.closed_until();
+        let is_done = match &mut self.windows {
+            Windows::Shared(shared) => shared.fire(closed_until, &self.rows, out)?,
+            Windows::Separate(separate) => separate.fire(closed_until, &self.rows, out)?,
+        };
+        self.is_firing = !is_done;
+        if !is_done {
+            return Ok(Firing::More);
+        }
+        for batch in std::mem::take(&mut self.held_back) {
+            self.fold(&batch)?;
+        }
+        Ok(Firing::Done)
+    }
+}
+
+impl Operator for WindowAggregate {
+    fn process(&mut self, _input: usize, batch: Batch, _out: &mut Output) -> Result<(), ExecutionError> {
+        if self.is_firing {
+            self.held_back.push(batch);
+            return Ok(());
+        }
+        self.fold(&batch)
+    }
+
+    fn advance(&mut self, watermark: WatermarkUs, out: &mut Output) -> Result<Firing, ExecutionError> {
+        assert!(
+            !self.is_firing,
+            "invariant: no watermark comes while a firing is unfinished"
+        );
+        assert!(watermark >= self.watermark, "invariant: watermarks never fall");
+        self.watermark = watermark;
+        self.fire(out)
+    }
+
+    fn resume(&mut self, out: &mut Output) -> Result<Firing, ExecutionError> {
+        self.fire(out)
+    }
+
+    fn flush(&mut self, out: &mut Output) -> Result<(), ExecutionError> {
+        match &mut self.windows {
+            Windows::Separate(separate) => separate.flush(&self.rows, out),
+            Windows::Shared(_) => Ok(()),
+        }
+    }
+
+    fn statistics(&self) -> OperatorStatistics {
+        let (groups, bytes) = match &self.windows {
+            Windows::Separate(separate) => (separate.groups(), separate.allocated_bytes()),
+            Windows::Shared(shared) => (shared.groups(), shared.allocated_bytes()),
+        };
+        let held_back: usize = self.held_back.iter().map(Batch::bytes).sum();
+        OperatorStatistics {
+            state_bytes: (bytes + held_back + self.folder.allocated_bytes()) as u64,
+            keys: groups as u64,
+            late_rows: self.late_rows,
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! `OVER` aggregations: one operator per distinct (partition, order, frame).
+
+use std::sync::Arc;
+
+use datafusion_common::{DFSchema, ScalarValue};
+use datafusion_expr::expr::{AggregateFunction as LogicalCall, Sort, WindowFunction};
+use datafusion_expr::{
+    Expr, Window, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition,
+};
+use datafusion_physical_expr::expressions::Column;
+
+use crate::changelog::Changelog;
+use crate::error::SqlError;
+use crate::plan::aggregate_calls::CallLowering;
+use crate::plan::builder::{Builder, MapOutput, names_of, plain_column, planning_error};
+use crate::plan::lowered::{ColumnSource, Lowered, schema_of};
+use crate::plan::partitioner::{self, KeyedOperator};
+use crate::plan::{NodeKind, OverAggregateSpec, OverFrame, PlanNode, StateGrowth};
+use crate::sql::statement::Emit;
+
+impl Builder<'_> {
+    pub(crate) fn lower_over(&mut self, window: &Window) -> Result<Lowered, SqlError> {
+        let logical = window.input.schema();
+        let input = self.lower(&window.input, Emit::Default)?;
+        let mut lowered = self.materialise(input);
+        let functions = window
+            .window_expr
+            .iter()
+            .map(|e| self.window_function(e))
+            .collect::<Result<Vec<_>, _>>()?;
+        let width = logical.fields().len();
+        // Columns of the calls are filled in as their operator is added.
+        let mut call_columns = vec![None; functions.len()];
+        for first in 0..functions.len() {
+            if call_columns[first].is_some() {
+                continue;
+            }
+            let same: Vec<usize> = (first..functions.len())
+                .filter(|&other| over_key(functions[other]) == over_key(functions[first]))
+                .collect();
+            let calls: Vec<&WindowFunction> = same.iter().map(|&index| functions[index]).collect();
+            let results = same
+                .iter()
+                .map(|&index| window.schema.fields()[width + index].clone())
+                .collect::<Vec<_>>();
+            let (next, columns) = self.add_over(lowered, logical, &calls, &results)?;
+            lowered = next;
+            for (&index, column) in same.iter().zip(columns) {
+                call_columns[index] = Some(column);
+            }
+        }
+        let calls = call_columns
+            .into_iter()
+            .map(|column| column.expect("invariant: every call has an operator"));
+        lowered.columns.extend(calls.map(ColumnSource::Physical));
+        Ok(lowered)
+    }
+
+    fn window_function<'e>(&self, expression: &'e Expr) -> Result<&'e WindowFunction, SqlError> {
+        match expression {
+            Expr::Alias(alias) => self.window_function(&alias.expr),
+            Expr::WindowFunction(function) => Ok(function),
+            other => Err(self.error(format!("`{other}` is not a window function"))),
+        }
+    }
+
+    /// Adds one operator for calls that share partition, order and frame; answers their columns.
+    fn add_over(
+        &mut self,
+        input: Lowered,
+        logical: &DFSchema,
+        functions: &[&WindowFunction],
+        results: &[arrow::datatypes::FieldRef],
+    ) -> Result<(Lowered, Vec<usize>), SqlError> {
+        let params = &functions[0].params;
+        let time_column = self.over_time_column(&input, logical, &params.order_by)?;
+        let frame = self.over_frame(&params.window_frame)?;
+        let physical = self.physical_schema(logical, &input);
+        let node_schema = self.nodes[input.node].schema.clone();
+
+        // The operator passes its input on, so all columns stay; computed ones stand behind them.
+        let mut output = MapOutput::default();
+        for (index, field) in node_schema.fields().iter().enumerate() {
+            output
+                .columns
+                .push((Arc::new(Column::new(field.name(), index)), field.clone()));
+        }
+        let mut partition = Vec::with_capacity(params.partition_by.len());
+        for expression in &params.partition_by {
+            let key = self
+                .expressions
+                .physical(expression, &physical)
+                .map_err(planning_error)?;
+            let field = key.return_field(physical.as_arrow()).map_err(planning_error)?;
+            partition.push(output.add(key, field));
+        }
+        let mut lowering = CallLowering {
+            expressions: &self.expressions,
+            physical: &physical,
+            output: &mut output,
+        };
+        let mut calls = Vec::with_capacity(functions.len());
+        for (function, result) in functions.iter().zip(results) {
+            calls.push(lowering.lower(&Expr::AggregateFunction(aggregate_of(function)?), result)?);
+        }
+
+        let mut lowered = input;
+        if output.columns.len() > node_schema.fields().len() {
+            let columns = lowered.columns.clone();
+            lowered = self.add_projection(lowered, columns, output);
+        }
+        let node = self.nodes[lowered.node].clone();
+        if node.changelog.has_ops() {
+            return Err(self.error("OVER on a changing input is not supported yet"));
+        }
+        let key_names = names_of(&node.schema, &partition);
+        let partitioning = partitioner::select(&KeyedOperator {
+            name: "OVER",
+            key_names: &key_names,
+            keys: &partition,
+            input: &node.distribution,
+            two_phase: Err("a row's answer depends on the rows before it".to_string()),
+        });
+        let (below, _) = self.add_exchange(lowered.node, partition.clone(), &partitioning);
+        let width = node.schema.fields().len();
+        let mut fields = node.schema.fields().to_vec();
+        fields.extend(calls.iter().map(|call| call.output.clone()));
+        let call_count = calls.len();
+        let growth = over_growth(frame, &key_names);
+        let over = PlanNode {
+            kind: NodeKind::OverAggregate(OverAggregateSpec {
+                partition,
+                time_column,
+                frame,
+                calls,
+            }),
+            inputs: vec![below],
+            schema: schema_of(fields),
+            changelog: Changelog::Append,
+            growth,
+            ..self.nodes[below].clone()
+        };
+        lowered.node = self.add(over);
+        Ok((lowered, (width..width + call_count).collect()))
+    }
+
+    /// OVER runs in event time: ORDER BY must be the event-time column, ascending.
+    fn over_time_column(
+        &self,
+        input: &Lowered,
+        logical: &DFSchema,
+        order_by: &[Sort],
+    ) -> Result<usize, SqlError> {
+        let event_time = self.nodes[input.node].event_time;
+        let name = event_time.map(|column| self.nodes[input.node].schema.field(column).name().clone());
+        let hint = match &name {
+            Some(name) => format!("write ORDER BY `{name}`"),
+            None => "declare WATERMARK FOR a time column in CREATE TABLE and order by it".to_string(),
+        };
+        let refuse = |message: &str| Err(self.error(message).hint(hint.clone()));
+        match order_by {
+            [Sort { expr, asc: true, .. }] => {
+                let column = plain_column(expr, logical).and_then(|index| input.physical(index));
+                match column.filter(|_| column == event_time) {
+                    Some(column) => Ok(column),
+                    None => refuse("OVER must be ordered by the event-time column"),
+                }
+            }
+            [] => refuse("OVER needs ORDER BY the event-time column: a stream has no other order"),
+            [_] => refuse("OVER must be ordered by event time ascending: a stream only moves forward"),
+            _ => refuse("OVER must be ordered by the event-time column alone"),
+        }
+    }
+
+    fn over_frame(&self, frame: &WindowFrame) -> Result<OverFrame, SqlError> {
+        if frame.end_bound != WindowFrameBound::CurrentRow {
+            return Err(self
+                .error("an OVER frame must end at CURRENT ROW: rows that follow have not arrived yet")
+                .hint("write … BETWEEN n PRECEDING AND CURRENT ROW"));
+        }
+        let refuse = || self.error(format!("this OVER frame is not supported: {frame}"));
+        match (&frame.units, &frame.start_bound) {
+            (WindowFrameUnits::Rows, WindowFrameBound::CurrentRow) => Ok(OverFrame::Rows(Some(0))),
+            (WindowFrameUnits::Range, WindowFrameBound::CurrentRow) => Ok(OverFrame::Range(Some(0))),
+            (WindowFrameUnits::Rows, WindowFrameBound::Preceding(count)) => match count {
+                count if count.is_null() => Ok(OverFrame::Rows(None)),
+                ScalarValue::UInt64(Some(count)) => Ok(OverFrame::Rows(Some(*count))),
+                _ => Err(refuse()),
+            },
+            (WindowFrameUnits::Range, WindowFrameBound::Preceding(distance)) => match distance {
+                distance if distance.is_null() => Ok(OverFrame::Range(None)),
+                distance => interval_us(distance)
+                    .map(|us| OverFrame::Range(Some(us)))
+                    .ok_or_else(refuse),
+            },
+            _ => Err(refuse()),
+        }
+    }
+}
+
+/// What calls of one operator share.
+fn over_key(function: &WindowFunction) -> (&[Expr], &[Sort], &WindowFrame) {
+    let params = &function.params;
+    (&params.partition_by, &params.order_by, &params.window_frame)
+}
+
+/// The aggregate call that a window function is; ranking and offset functions are not here yet.
+fn aggregate_of(function: &WindowFunction) -> Result<LogicalCall, SqlError> {
+    match &function.fun {
+        WindowFunctionDefinition::AggregateUDF(aggregate) => Ok(LogicalCall::new_udf(
+            aggregate.clone(),
+            function.params.args.clone(),
+            function.params.distinct,
+            function.params.filter.clone(),
+            Vec::new(),
+            function.params.null_treatment,
+        )),
+        WindowFunctionDefinition::WindowUDF(udf) => Err(SqlError::new(format!(
+            "{}() OVER is not supported yet",
+            udf.name().to_uppercase()
+        ))
+        .hint("aggregates such as COUNT, SUM, AVG, MIN and MAX are")),
+    }
+}
+
+/// Days and smaller as microseconds; months have no fixed length.
+fn interval_us(value: &ScalarValue) -> Option<i64> {
+    match value {
+        ScalarValue::IntervalMonthDayNano(Some(interval)) if interval.months == 0 => {
+            Some(i64::from(interval.days) * 86_400_000_000 + interval.nanoseconds / 1_000)
+        }
+        ScalarValue::IntervalDayTime(Some(interval)) => {
+            Some(i64::from(interval.days) * 86_400_000_000 + i64::from(interval.milliseconds) * 1_000)
+        }
+        _ => None,
+    }
+}
+
+fn over_growth(frame: OverFrame, keys: &[String]) -> StateGrowth {
+    let keys = if keys.is_empty() {
+        "one partition".to_string()
+    } else {
+        format!("({})", keys.join(", "))
+    };
+    match frame {
+        OverFrame::Rows(Some(count)) => {
+            StateGrowth::PerKey(format!("{} rows per distinct {keys}, kept for ever", count + 1))
+        }
+        OverFrame::Range(Some(us)) => StateGrowth::Bounded(format!("rows of the last {} s", us as f64 / 1e6)),
+        OverFrame::Rows(None) | OverFrame::Range(None) => {
+            StateGrowth::PerKey(format!("one accumulator per distinct {keys}, kept for ever"))
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! `EMIT …`: cut off the end of a statement before sqlparser can read it as an alias.
+//!
+//! **Invariant.** `EMIT` followed by one of its words is never left in the tokens: it is the
+//! statement's last clause, or an error.
+
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use crate::error::{Position, SqlError};
+use crate::sql::position::span_position;
+use crate::sql::statement::Emit;
+use crate::sql::tokens::{are_words, at_token, is_word};
+
+/// What `EMIT` said, and where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EmitClause {
+    /// What it said.
+    pub emit: Emit,
+    /// Where `EMIT` stands.
+    pub position: Position,
+}
+
+const EMIT_USAGE: &str = "use EMIT CHANGES, EMIT CHANGES EVERY ROW or EMIT FINAL";
+
+/// Cuts `EMIT …` off the end of a statement.
+pub(crate) fn take_emit(
+    mut tokens: Vec<TokenWithSpan>,
+) -> Result<(Vec<TokenWithSpan>, Option<EmitClause>), SqlError> {
+    if let Some(index) = (0..tokens.len()).find(|&index| are_words(&tokens, index, &["LATE", "DATA", "TO"])) {
+        return Err(
+            at_token(SqlError::new("LATE DATA TO is not supported yet"), &tokens[index])
+                .hint("late rows are counted and shown in the summary"),
+        );
+    }
+    let Some(start) = (0..tokens.len()).find(|&index| opens_emit(&tokens, index)) else {
+        return Ok((tokens, None));
+    };
+    let rest = &tokens[start..];
+    let emit = match rest.len() {
+        2 if is_word(&rest[1], "CHANGES") => Emit::Changes,
+        2 if is_word(&rest[1], "FINAL") => Emit::Final,
+        4 if are_words(rest, 1, &["CHANGES", "EVERY", "ROW"]) => Emit::ChangesEveryRow,
+        _ => return Err(refuse(&tokens, start)),
+    };
+    let position = span_position(tokens[start].span).unwrap_or_default();
+    tokens.truncate(start);
+    Ok((tokens, Some(EmitClause { emit, position })))
+}
+
+/// Whether the token is the word EMIT in the place of a clause rather than a name.
+fn opens_emit(tokens: &[TokenWithSpan], index: usize) -> bool {
+    if !is_word(&tokens[index], "EMIT") {
+        return false;
+    }
+    let Some(before) = index.checked_sub(1).map(|before| &tokens[before].token) else {
+        return false;
+    };
+    if matches!(before, Token::Period) || is_word(&tokens[index - 1], "AS") {
+        return false;
+    }
+    match tokens.get(index + 1) {
+        Some(next) => ["CHANGES", "FINAL", "EVERY", "TIMEOUT", "EARLY", "ON", "AFTER"]
+            .iter()
+            .any(|follower| is_word(next, follower)),
+        // A last word EMIT behind a name or a parenthesis would be read as an alias.
+        None => match before {
+            Token::RParen => true,
+            Token::Word(word) => word.quote_style.is_some() || word.keyword == Keyword::NoKeyword,
+            _ => false,
+        },
+    }
+}
+
+fn refuse(tokens: &[TokenWithSpan], start: usize) -> SqlError {
+    let says = |words: &[&str]| are_words(tokens, start + 1, words);
+    let depth = tokens[..start]
+        .iter()
+        .fold(0_i64, |depth, token| match token.token {
+            Token::LParen => depth + 1,
+            Token::RParen => depth - 1,
+            _ => depth,
+        });
+    let every_row = says(&["CHANGES", "EVERY", "ROW"]);
+    let (message, place) = if depth > 0 {
+        (
+            "EMIT stands inside parentheses; only the whole statement can say when it emits",
+            start,
+        )
+    } else if says(&["CHANGES", "EVERY"]) && !every_row {
+        ("EMIT CHANGES EVERY with an interval is not supported yet", start)
+    } else if every_row && tokens.len() > start + 4 {
+        ("nothing may follow EMIT CHANGES EVERY ROW", start + 4)
+    } else if says(&["CHANGES"]) || says(&["FINAL"]) {
+        ("nothing may follow EMIT", start + 2)
+    } else if says(&["EVERY"]) || says(&["TIMEOUT"]) || says(&["EARLY"]) || says(&["AFTER"]) || says(&["ON"])
+    {
+        ("this form of EMIT is not supported yet", start)
+    } else {
+        ("EMIT does not say what", start)
+    };
+    let token = tokens.get(place).unwrap_or(&tokens[start]);
+    at_token(SqlError::new(message), token).hint(EMIT_USAGE)
+}

@@ -1,0 +1,125 @@
+//! Query planning: a parsed query → an optimised logical plan, by DataFusion's planner crates.
+//!
+//! `context` answers what tables and functions there are, `relations` plans window TVFs, `types` the
+//! types of CAST, `optimizer` holds the hand-picked rules, `errors` turns DataFusion's errors into
+//! ours, with a place in the text.
+
+mod context;
+pub(crate) mod errors;
+mod inserts;
+mod optimizer;
+mod relations;
+mod tables;
+mod types;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use datafusion_common::DFSchema;
+use datafusion_common::config::ConfigOptions;
+use datafusion_expr::execution_props::ExecutionProps;
+use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion_expr::{Expr as LogicalExpr, ExprSchemable, LogicalPlan};
+use datafusion_optimizer::Analyzer;
+use datafusion_optimizer::simplify_expressions::ExprSimplifier;
+use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion_sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
+use sqlparser::ast::{Expr, Statement, Visit};
+
+use crate::error::SqlError;
+use crate::functions;
+use crate::sql::catalog::Catalog;
+use crate::sql::query::context::CatalogContext;
+use crate::sql::query::errors::sql_error;
+use crate::sql::statement::StreamQuery;
+
+/// Plans queries over the tables and views of a catalog.
+pub struct QueryPlanner<'a> {
+    catalog: &'a Catalog,
+    context: CatalogContext<'a>,
+}
+
+impl<'a> QueryPlanner<'a> {
+    /// A planner over `catalog`.
+    pub fn new(catalog: &'a Catalog) -> QueryPlanner<'a> {
+        QueryPlanner {
+            catalog,
+            context: CatalogContext::new(catalog),
+        }
+    }
+
+    /// The optimised logical plan of `query`.
+    pub fn plan(&self, query: &StreamQuery) -> Result<LogicalPlan, SqlError> {
+        functions::refuse_clock_and_chance(query.query.as_ref())?;
+        let planned = self
+            .sql_to_rel()
+            .sql_statement_to_plan(Statement::Query(query.query.clone()));
+        planned
+            .and_then(analyze)
+            .and_then(optimizer::optimize)
+            .map_err(|error| sql_error(error, query.query.as_ref(), self.catalog).at(query.position))
+    }
+
+    /// `expression` over columns of `schema`, for computed columns and watermarks; and its field.
+    pub fn physical_expression(
+        &self,
+        expression: &Expr,
+        schema: &Schema,
+    ) -> Result<(Arc<dyn PhysicalExpr>, FieldRef), SqlError> {
+        functions::refuse_clock_and_chance(expression)?;
+        let plan = || {
+            let schema = DFSchema::try_from(schema.clone())?;
+            let planned =
+                self.sql_to_rel()
+                    .sql_to_expr(expression.clone(), &schema, &mut PlannerContext::new())?;
+            let coerced = coerce(planned, &schema)?;
+            let field = coerced.to_field(&schema)?.1;
+            let physical = create_physical_expr(
+                &coerced,
+                &schema,
+                &ExecutionProps::new(),
+                &PhysicalPlanningContext::default(),
+            )?;
+            Ok((physical, field))
+        };
+        plan().map_err(|error| sql_error(error, expression, self.catalog))
+    }
+
+    fn sql_to_rel(&self) -> SqlToRel<'_, CatalogContext<'a>> {
+        let options = ParserOptions {
+            // 0.908 is DECIMAL(4, 3) in Flink.
+            parse_float_as_decimal: true,
+            enable_ident_normalization: false,
+            support_varchar_with_length: true,
+            enable_options_value_normalization: false,
+            collect_spans: true,
+            map_string_types_to_utf8view: false,
+            default_null_ordering: NullOrdering::NullsMin,
+        };
+        SqlToRel::new_with_options(&self.context, options)
+    }
+}
+
+/// Types are coerced, wildcards expanded.
+fn analyze(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
+    Analyzer::new().execute_and_check(plan, &ConfigOptions::default(), |_, _| {})
+}
+
+/// Inserts the casts that a lone expression needs, and folds constants.
+fn coerce(expression: LogicalExpr, schema: &DFSchema) -> datafusion_common::Result<LogicalExpr> {
+    let context = datafusion_expr::simplify::SimplifyContext::builder()
+        .with_schema(Arc::new(schema.clone()))
+        .build();
+    let simplifier = ExprSimplifier::new(context);
+    simplifier.simplify(simplifier.coerce(expression, schema)?)
+}
+
+/// A nullable field without a name: the type of an expression.
+pub(crate) fn type_field(data_type: DataType) -> FieldRef {
+    Arc::new(Field::new("", data_type, true))
+}
+
+/// Syntax that errors may be looked up in.
+pub(crate) trait Syntax: Visit {}
+
+impl<T: Visit> Syntax for T {}

@@ -1,0 +1,325 @@
+//! What sqlparser reads and the query planner would pass over in silence: refused here.
+//!
+//! Runs on every query and every free-standing expression after windows are lowered.
+//!
+//! **Invariant.** A query that passes has no clause that nobody reads: an unread clause is a wrong
+//! answer.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    Distinct, Expr, Function, JoinOperator, ObjectNamePart, Query, Select, SelectFlavor, SetExpr,
+    TableFactor, TableVersion, Value, ValueWithSpan, Visit, Visitor,
+};
+
+use crate::error::SqlError;
+use crate::sql::position::{ident_position, position_of, span_position};
+use crate::sql::types::arrow_type;
+use crate::sql::window_call::window_call;
+
+/// Refuses what nobody would read in `node`, a query or an expression.
+pub(crate) fn check(node: &impl Visit) -> Result<(), SqlError> {
+    match node.visit(&mut Refusals) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// The same for an expression of a table's own, which cannot hold a query.
+pub(crate) fn check_free_expression(expression: &Expr) -> Result<(), SqlError> {
+    check(expression)?;
+    match expression.visit(&mut FindQuery) {
+        ControlFlow::Break(()) => Err(SqlError::new("an expression of a table cannot contain a query")),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct FindQuery;
+
+impl Visitor for FindQuery {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+}
+
+struct Refusals;
+
+fn flow(result: Result<(), SqlError>) -> ControlFlow<SqlError> {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
+    }
+}
+
+impl Visitor for Refusals {
+    type Break = SqlError;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<SqlError> {
+        flow(check_query(query))
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<SqlError> {
+        flow(check_select(select))
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<SqlError> {
+        flow(check_relation(factor))
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<SqlError> {
+        flow(check_expression(expr))
+    }
+
+    fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<SqlError> {
+        let Value::Placeholder(name) = &value.value else {
+            return ControlFlow::Continue(());
+        };
+        let error =
+            SqlError::new(format!("the parameter {name} has no value")).hint("write the value itself");
+        flow(Err(match span_position(value.span) {
+            Some(position) => error.at(position),
+            None => error,
+        }))
+    }
+}
+
+/// The first clause of `clauses` that is there, as an error.
+fn refuse_first(clauses: &[(bool, &str, &str)]) -> Result<(), SqlError> {
+    match clauses.iter().find(|(is_there, ..)| *is_there) {
+        Some((_, name, "")) => Err(SqlError::new(format!("{name} is not supported"))),
+        Some((_, name, hint)) => Err(SqlError::new(format!("{name} is not supported")).hint(*hint)),
+        None => Ok(()),
+    }
+}
+
+fn check_query(query: &Query) -> Result<(), SqlError> {
+    let refused = refuse_first(&[
+        (query.fetch.is_some(), "FETCH", "use LIMIT"),
+        (
+            !query.locks.is_empty(),
+            "FOR UPDATE / FOR SHARE",
+            "a stream has no locks",
+        ),
+        (query.for_clause.is_some(), "FOR XML / FOR JSON", ""),
+        (query.settings.is_some(), "SETTINGS", "use SET 'key' = 'value'"),
+        (query.format_clause.is_some(), "FORMAT", "use WITH ('format' = …)"),
+        (!query.pipe_operators.is_empty(), "the pipe syntax", ""),
+        (
+            query.with.as_ref().is_some_and(|with| with.recursive),
+            "WITH RECURSIVE",
+            "",
+        ),
+        (
+            matches!(
+                query.body.as_ref(),
+                SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)
+            ),
+            "a statement that changes tables inside a query",
+            "",
+        ),
+        (
+            matches!(query.body.as_ref(), SetExpr::Table(_)),
+            "TABLE t as a query",
+            "write SELECT * FROM t",
+        ),
+    ]);
+    refused.map_err(|error| error.at(position_of(query)))
+}
+
+fn check_select(select: &Select) -> Result<(), SqlError> {
+    let refused = refuse_first(&[
+        (
+            matches!(select.distinct, Some(Distinct::On(_))),
+            "DISTINCT ON",
+            "use ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) = 1",
+        ),
+        (select.top.is_some(), "TOP", "use LIMIT"),
+        (
+            select.qualify.is_some(),
+            "QUALIFY",
+            "put the window function into a sub-query and use WHERE",
+        ),
+        (select.into.is_some(), "SELECT INTO", "use INSERT INTO t SELECT …"),
+        (
+            !select.lateral_views.is_empty(),
+            "LATERAL VIEW",
+            "use CROSS JOIN UNNEST(…)",
+        ),
+        (select.prewhere.is_some(), "PREWHERE", "use WHERE"),
+        (!select.connect_by.is_empty(), "CONNECT BY", ""),
+        (!select.cluster_by.is_empty(), "CLUSTER BY", ""),
+        (
+            !select.distribute_by.is_empty(),
+            "DISTRIBUTE BY",
+            "rows are distributed by the plan",
+        ),
+        (!select.sort_by.is_empty(), "SORT BY", "use ORDER BY"),
+        (!select.optimizer_hints.is_empty(), "a hint", ""),
+        (select.select_modifiers.is_some(), "a SELECT modifier", ""),
+        (
+            select.value_table_mode.is_some(),
+            "SELECT AS VALUE / AS STRUCT",
+            "",
+        ),
+        (select.exclude.is_some(), "EXCLUDE behind the select list", ""),
+        (
+            select.flavor != SelectFlavor::Standard,
+            "a query that starts with FROM",
+            "write SELECT * FROM t",
+        ),
+        (
+            select.projection.is_empty(),
+            "an empty select list",
+            "write SELECT *",
+        ),
+    ]);
+    let at = position_of(select);
+    refused.map_err(|error| error.at(at))?;
+    for join in select.from.iter().flat_map(|from| &from.joins) {
+        let unread = join.global
+            || matches!(
+                join.join_operator,
+                JoinOperator::AsOf { .. }
+                    | JoinOperator::CrossApply
+                    | JoinOperator::OuterApply
+                    | JoinOperator::StraightJoin(_)
+                    | JoinOperator::ArrayJoin
+                    | JoinOperator::LeftArrayJoin
+                    | JoinOperator::InnerArrayJoin
+            );
+        if unread {
+            return Err(SqlError::new("this kind of join is not supported").at(position_of(&join.relation)));
+        }
+    }
+    Ok(())
+}
+
+fn check_relation(factor: &TableFactor) -> Result<(), SqlError> {
+    if let Some(call) = window_call(factor) {
+        call?;
+    }
+    let at = position_of(factor);
+    match factor {
+        TableFactor::Table {
+            with_hints,
+            version,
+            with_ordinality,
+            partitions,
+            json_path,
+            sample,
+            index_hints,
+            ..
+        } => {
+            if let Some(version) = version {
+                return Err(refuse_version(version).at(at));
+            }
+            refuse_first(&[
+                (sample.is_some(), "TABLESAMPLE", "filter with WHERE"),
+                (
+                    !with_hints.is_empty() || !index_hints.is_empty(),
+                    "a table hint",
+                    "",
+                ),
+                (
+                    !partitions.is_empty(),
+                    "PARTITION (…) behind a table",
+                    "filter with WHERE",
+                ),
+                (json_path.is_some(), "a path behind a table", ""),
+                (*with_ordinality, "WITH ORDINALITY", ""),
+            ])
+            .map_err(|error| error.at(at))
+        }
+        TableFactor::Derived { sample, .. } => {
+            refuse_first(&[(sample.is_some(), "TABLESAMPLE", "filter with WHERE")])
+                .map_err(|error| error.at(at))
+        }
+        TableFactor::MatchRecognize { table, .. } => {
+            Err(SqlError::new("MATCH_RECOGNIZE is not supported yet").at(position_of(table.as_ref())))
+        }
+        TableFactor::UNNEST {
+            with_offset,
+            with_ordinality,
+            ..
+        } => refuse_first(&[
+            (*with_offset, "WITH OFFSET", ""),
+            (*with_ordinality, "WITH ORDINALITY", ""),
+        ])
+        .map_err(|error| error.at(at)),
+        TableFactor::Pivot { .. } | TableFactor::Unpivot { .. } => {
+            Err(SqlError::new("PIVOT and UNPIVOT are not supported").at(at))
+        }
+        TableFactor::JsonTable { .. }
+        | TableFactor::OpenJsonTable { .. }
+        | TableFactor::XmlTable { .. }
+        | TableFactor::SemanticView { .. } => {
+            Err(SqlError::new("this table function is not supported").at(at))
+        }
+        TableFactor::TableFunction { .. } | TableFactor::Function { .. } | TableFactor::NestedJoin { .. } => {
+            Ok(())
+        }
+    }
+}
+
+fn refuse_version(version: &TableVersion) -> SqlError {
+    match version {
+        TableVersion::ForSystemTimeAsOf(_) => {
+            SqlError::new("FOR SYSTEM_TIME AS OF (a temporal join) is not supported yet")
+        }
+        _ => SqlError::new("a table version is not supported"),
+    }
+}
+
+fn check_expression(expr: &Expr) -> Result<(), SqlError> {
+    let at = || position_of(expr);
+    match expr {
+        Expr::Cast {
+            data_type,
+            array,
+            format,
+            ..
+        } => {
+            refuse_first(&[
+                (*array, "CAST … ARRAY", ""),
+                (
+                    format.is_some(),
+                    "CAST … FORMAT",
+                    "use TO_TIMESTAMP or DATE_FORMAT",
+                ),
+            ])
+            .map_err(|error| error.at(at()))?;
+            arrow_type(data_type).map(|_| ()).map_err(|error| error.at(at()))
+        }
+        Expr::Function(function) => check_function(function),
+        _ => Ok(()),
+    }
+}
+
+/// Window functions in a place where no window is.
+fn check_function(function: &Function) -> Result<(), SqlError> {
+    let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else {
+        return Ok(());
+    };
+    let upper = name.value.to_ascii_uppercase();
+    let auxiliary = upper.rsplit_once('_').is_some_and(|(family, part)| {
+        matches!(family, "TUMBLE" | "HOP" | "SESSION")
+            && matches!(part, "START" | "END" | "ROWTIME" | "PROCTIME")
+    });
+    if auxiliary {
+        return Err(
+            SqlError::new(format!("{name} stands in a query without that window"))
+                .at(ident_position(name))
+                .hint(
+                    "group by TUMBLE(ts, size) or HOP(ts, slide, size), or read window_start of a window TVF",
+                ),
+        );
+    }
+    if matches!(upper.as_str(), "PROCTIME" | "CURRENT_WATERMARK") {
+        return Err(SqlError::new(format!("{name} is not supported yet"))
+            .at(ident_position(name))
+            .hint("queries run on event time only"));
+    }
+    Ok(())
+}

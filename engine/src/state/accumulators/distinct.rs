@@ -1,0 +1,173 @@
+//! DISTINCT: one set of (group, value) per argument list, shared by all calls over it.
+//!
+//! The set is itself a group table: its key is (group, arguments), its words count, per filter, how
+//! often the pair was met. A count that leaves or reaches 0 changes the calls behind that filter.
+//!
+//! **Invariant.** A pair counts for a filter exactly if its word for that filter is above 0.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, Schema};
+
+use crate::error::ExecutionError;
+use crate::state::accumulators::inputs::counted_rows;
+use crate::state::accumulators::layout::{AggregateLayout, Primitive};
+use crate::state::group_table::{GroupIndex, GroupTable};
+use crate::state::keys::{KeyLayout, KeyPacker};
+
+/// The filters over one set, each with the primitives (indices) behind it.
+type Filters = Vec<(Option<usize>, Vec<usize>)>;
+
+/// The set behind all distinct calls over one argument list.
+#[derive(Debug)]
+pub(crate) struct DistinctSet {
+    arguments: Vec<usize>,
+    filters: Filters,
+    table: GroupTable,
+    packer: KeyPacker,
+    entries: Vec<GroupIndex>,
+}
+
+/// Rows whose value entered (+1) or left (-1) the set for one filter.
+#[derive(Debug, Default)]
+pub(crate) struct Transitions {
+    pub rows: Vec<u32>,
+    /// By row of the batch; meaningful for `rows` only.
+    pub signs: Vec<i64>,
+}
+
+/// The sets that the distinct primitives of `layout` need over `input`.
+pub(crate) fn distinct_sets(layout: &AggregateLayout, input: &Schema) -> Vec<DistinctSet> {
+    let mut plans: Vec<(Vec<usize>, Filters)> = Vec::new();
+    let primitives = layout.primitives.iter().enumerate();
+    for (index, primitive) in primitives.filter(|(_, primitive)| primitive.distinct) {
+        let position = plans
+            .iter()
+            .position(|(arguments, _)| *arguments == primitive.arguments);
+        let position = position.unwrap_or_else(|| {
+            plans.push((primitive.arguments.clone(), Vec::new()));
+            plans.len() - 1
+        });
+        let filters = &mut plans[position].1;
+        match filters.iter_mut().find(|(filter, _)| *filter == primitive.filter) {
+            Some((_, users)) => users.push(index),
+            None => filters.push((primitive.filter, vec![index])),
+        }
+    }
+    let set = |(arguments, filters): (Vec<usize>, Filters)| {
+        let group = Arc::new(Field::new("group", DataType::UInt32, false));
+        let values = arguments.iter().map(|&column| {
+            // NULLs never reach the set.
+            Arc::new(input.field(column).clone().with_nullable(false))
+        });
+        let key = KeyLayout::new(&std::iter::once(group).chain(values).collect::<Vec<_>>());
+        DistinctSet {
+            arguments,
+            table: GroupTable::new(key.clone(), vec![0; filters.len()]),
+            filters,
+            packer: KeyPacker::new(key),
+            entries: Vec::new(),
+        }
+    };
+    plans.into_iter().map(set).collect()
+}
+
+impl DistinctSet {
+    /// Adds (or, where signs say so, takes) the values of a batch; calls `apply` for each filter
+    /// with what entered and left.
+    pub fn update(
+        &mut self,
+        batch: &RecordBatch,
+        groups: &[GroupIndex],
+        signs: Option<&[i64]>,
+        mut apply: impl FnMut(&[usize], &Transitions) -> Result<(), ExecutionError>,
+    ) -> Result<(), ExecutionError> {
+        let valid = self.find_entries(batch, groups);
+        let mut transitions = Transitions::default();
+        transitions.signs.resize(groups.len(), 0);
+        for (offset, (filter, users)) in self.filters.iter().enumerate() {
+            let counted = counted_rows(&selection(&self.arguments, *filter), batch);
+            transitions.rows.clear();
+            let mut states = self.table.states_mut();
+            let mut visit = |row: usize, entry: GroupIndex| {
+                let sign = signs.map_or(1, |signs| signs[row]);
+                let [count] = states.words::<1>(entry, offset);
+                let before = *count as i64;
+                let after = if signs.is_none() { 1 } else { before + sign };
+                *count = after as u64;
+                let change = i64::from(after > 0) - i64::from(before > 0);
+                if change != 0 {
+                    // A row enters or leaves once per filter: it is the sign that is summed.
+                    transitions.rows.push(row as u32);
+                    transitions.signs[row] = change;
+                }
+            };
+            match (&valid, &counted) {
+                (None, None) => self
+                    .entries
+                    .iter()
+                    .enumerate()
+                    .for_each(|(row, &entry)| visit(row, entry)),
+                (None, Some(rows)) => {
+                    rows.iter()
+                        .for_each(|&row| visit(row as usize, self.entries[row as usize]));
+                }
+                (Some(valid), counted) => {
+                    let mut counted = counted.iter().flatten().copied().peekable();
+                    for (&row, &entry) in valid.iter().zip(&self.entries) {
+                        while counted.next_if(|&next| next < row).is_some() {}
+                        if counted.next_if_eq(&row).is_some() {
+                            visit(row as usize, entry);
+                        }
+                    }
+                }
+            }
+            apply(users, &transitions)?;
+        }
+        Ok(())
+    }
+
+    /// Finds the entry of each row without NULLs; answers those rows unless they are all.
+    fn find_entries(&mut self, batch: &RecordBatch, groups: &[GroupIndex]) -> Option<Vec<u32>> {
+        let valid = counted_rows(&selection(&self.arguments, None), batch);
+        let groups: ArrayRef = Arc::new(UInt32Array::from(groups.to_vec()));
+        let arguments = self.arguments.iter().map(|&column| batch.column(column).clone());
+        let mut columns: Vec<ArrayRef> = std::iter::once(groups).chain(arguments).collect();
+        if let Some(rows) = &valid {
+            let rows = UInt32Array::from(rows.clone());
+            for column in &mut columns {
+                *column = take(column, &rows, None).expect("invariant: row numbers lie within the batch");
+            }
+        }
+        let rows = columns[0].len();
+        self.table
+            .find_or_insert(&mut self.packer, &columns, rows, &mut self.entries);
+        valid
+    }
+
+    /// Forgets all pairs.
+    pub fn clear(&mut self) {
+        self.table.clear();
+    }
+
+    /// Bytes allocated.
+    pub fn allocated_bytes(&self) -> usize {
+        self.table.allocated_bytes()
+            + self.packer.allocated_bytes()
+            + self.entries.capacity() * size_of::<GroupIndex>()
+    }
+}
+
+/// A primitive that stands for "these arguments not NULL, this filter true".
+fn selection(arguments: &[usize], filter: Option<usize>) -> Primitive {
+    Primitive {
+        kind: crate::state::accumulators::layout::Kind::Count,
+        arguments: arguments.to_vec(),
+        argument_type: DataType::Null,
+        filter,
+        distinct: false,
+        place: 0,
+    }
+}

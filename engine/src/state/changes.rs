@@ -1,0 +1,243 @@
+//! Which groups changed since the last flush, and what was last said of them.
+//!
+//! The dirty list with pre-images: the first touch of a group after a flush notes the group and
+//! evaluates its old result, so that a flush says each changed key once, however often it changed.
+//!
+//! **Invariant.** Folding all changes ever drained gives, for each live group, its result at the
+//! last drain. A group is in the dirty list at most once.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, Int8Array, RecordBatch, UInt32Array, new_empty_array};
+use arrow::compute::kernels::cmp::not_distinct;
+use arrow::compute::{and, concat, interleave, take};
+use arrow::datatypes::SchemaRef;
+
+use crate::batch::Op;
+use crate::error::ExecutionError;
+use crate::state::accumulators::GroupState;
+use crate::state::group_table::GroupIndex;
+
+const DIRTY: u8 = 1;
+const EMITTED: u8 = 2;
+/// In `previous`: nothing was said of the group yet.
+const NEVER: u32 = u32::MAX;
+
+/// What an operator wants to know of its changes.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangeOptions {
+    /// Say the old row before the new one.
+    pub emit_update_before: bool,
+    /// Say nothing where the new result equals the old.
+    pub elide_unchanged: bool,
+    /// A group without rows is deleted; otherwise every group lives for ever.
+    pub deletes: bool,
+}
+
+/// Changes in the order of the groups' first touch; an update's two rows are adjacent.
+#[derive(Debug)]
+pub struct Changes {
+    /// The group of each row.
+    pub groups: Vec<GroupIndex>,
+    /// One column per call.
+    pub results: Vec<ArrayRef>,
+    /// What each row says.
+    pub ops: Vec<i8>,
+    /// The position of each row's group in the order of first touch.
+    pub origins: Vec<u32>,
+}
+
+/// The dirty list of one group state.
+#[derive(Debug)]
+pub struct ChangeTracker {
+    options: ChangeOptions,
+    flags: Vec<u8>,
+    dirty: Vec<GroupIndex>,
+    /// For each dirty group the row of its old result in `old`, or [`NEVER`]; rising.
+    previous: Vec<u32>,
+    /// Old results, in chunks of columns.
+    old: Vec<Vec<ArrayRef>>,
+    old_rows: usize,
+}
+
+impl ChangeTracker {
+    /// A tracker that has seen no change.
+    pub fn new(options: ChangeOptions) -> ChangeTracker {
+        ChangeTracker {
+            options,
+            flags: Vec::new(),
+            dirty: Vec::new(),
+            previous: Vec::new(),
+            old: Vec::new(),
+            old_rows: 0,
+        }
+    }
+
+    /// Whether nothing changed since the last drain.
+    pub fn is_clean(&self) -> bool {
+        self.dirty.is_empty()
+    }
+
+    /// The number of groups that changed since the last drain.
+    pub fn dirty(&self) -> usize {
+        self.dirty.len()
+    }
+
+    /// Notes that `groups` are about to be updated; must come before the update.
+    pub fn touch(&mut self, state: &mut GroupState, groups: &[GroupIndex]) -> Result<(), ExecutionError> {
+        self.flags.resize(state.len().max(self.flags.len()), 0);
+        let wants_old =
+            self.options.emit_update_before || self.options.elide_unchanged || self.options.deletes;
+        let mut read = Vec::new();
+        for &group in groups {
+            let flags = &mut self.flags[group as usize];
+            if *flags & DIRTY != 0 {
+                continue;
+            }
+            let was_emitted = *flags & EMITTED != 0;
+            *flags |= DIRTY;
+            self.dirty.push(group);
+            if was_emitted {
+                self.previous.push((self.old_rows + read.len()) as u32);
+                read.push(group);
+            } else {
+                self.previous.push(NEVER);
+            }
+        }
+        self.old_rows += read.len();
+        if wants_old && !read.is_empty() {
+            self.old.push(state.evaluate(&read)?);
+        }
+        Ok(())
+    }
+
+    /// The changes since the last drain; the tracker is clean afterwards.
+    pub fn drain(&mut self, state: &mut GroupState) -> Result<Changes, ExecutionError> {
+        let dirty = std::mem::take(&mut self.dirty);
+        let previous = std::mem::take(&mut self.previous);
+        let new = state.evaluate(&dirty)?;
+        let old = self.take_old(&new)?;
+        let counts = self.options.deletes.then(|| state.row_counts(&dirty));
+        let is_changed = self.changed(&previous, &old, &new)?;
+        let mut changes = Changes {
+            groups: Vec::new(),
+            results: Vec::new(),
+            ops: Vec::new(),
+            origins: Vec::new(),
+        };
+        // Rows to gather: (0, row of the old results) or (1, row of the new).
+        let mut sources: Vec<(usize, usize)> = Vec::with_capacity(dirty.len() * 2);
+        for (position, (&group, &previous)) in dirty.iter().zip(&previous).enumerate() {
+            let is_live = counts.as_ref().is_none_or(|counts| counts[position] > 0);
+            let was_emitted = previous != NEVER;
+            let mut say = |op: Op, source: (usize, usize)| {
+                changes.groups.push(group);
+                changes.ops.push(op.code());
+                changes.origins.push(position as u32);
+                sources.push(source);
+            };
+            let (old_row, new_row) = ((0, previous as usize), (1, position));
+            match (was_emitted, is_live) {
+                (false, true) => say(Op::Insert, new_row),
+                (true, false) => say(Op::Delete, old_row),
+                (true, true)
+                    if is_changed
+                        .as_ref()
+                        .is_none_or(|changed| changed[previous as usize]) =>
+                {
+                    if self.options.emit_update_before {
+                        say(Op::UpdateBefore, old_row);
+                    }
+                    say(Op::UpdateAfter, new_row);
+                }
+                (true, true) | (false, false) => {}
+            }
+            self.flags[group as usize] = if is_live { EMITTED } else { 0 };
+        }
+        for (old, new) in old.iter().zip(&new) {
+            let gathered = interleave(&[old, new], &sources);
+            changes
+                .results
+                .push(gathered.map_err(|error| ExecutionError::new("Aggregate", error))?);
+        }
+        Ok(changes)
+    }
+
+    /// All old results as one column per call.
+    fn take_old(&mut self, new: &[ArrayRef]) -> Result<Vec<ArrayRef>, ExecutionError> {
+        let chunks = std::mem::take(&mut self.old);
+        self.old_rows = 0;
+        let column = |index: usize| -> Result<ArrayRef, ExecutionError> {
+            let parts: Vec<&dyn Array> = chunks.iter().map(|chunk| chunk[index].as_ref()).collect();
+            if parts.is_empty() {
+                return Ok(new_empty_array(new[index].data_type()));
+            }
+            concat(&parts).map_err(|error| ExecutionError::new("Aggregate", error))
+        };
+        (0..new.len()).map(column).collect()
+    }
+
+    /// For each old row whether the new result differs; `None` where that is not asked.
+    fn changed(
+        &self,
+        previous: &[u32],
+        old: &[ArrayRef],
+        new: &[ArrayRef],
+    ) -> Result<Option<Vec<bool>>, ExecutionError> {
+        if !self.options.elide_unchanged {
+            return Ok(None);
+        }
+        // Old rows lie in the order of the dirty list, so the new ones align by leaving out.
+        let positions = (0u32..).zip(previous).filter(|&(_, &row)| row != NEVER);
+        let positions = UInt32Array::from_iter_values(positions.map(|(position, _)| position));
+        let mut equal = BooleanArray::from(vec![true; positions.len()]);
+        for (old, new) in old.iter().zip(new) {
+            let compared = take(new, &positions, None).and_then(|new| not_distinct(old, &new));
+            match compared.and_then(|compared| and(&equal, &compared)) {
+                Ok(both) => equal = both,
+                // Nested types have no comparison kernel: every touch counts as a change.
+                Err(_) => equal = BooleanArray::from(vec![false; positions.len()]),
+            }
+        }
+        Ok(Some(equal.iter().map(|equal| equal == Some(false)).collect()))
+    }
+
+    /// Bytes allocated.
+    pub fn allocated_bytes(&self) -> usize {
+        let old = self
+            .old
+            .iter()
+            .flatten()
+            .map(|column| column.get_array_memory_size());
+        self.flags.capacity()
+            + (self.dirty.capacity() + self.previous.capacity()) * size_of::<u32>()
+            + old.sum::<usize>()
+    }
+}
+
+impl Changes {
+    /// The rows (keys, results, then `more` columns) and their ops.
+    pub fn into_rows(
+        self,
+        state: &GroupState,
+        schema: &SchemaRef,
+        more: Vec<ArrayRef>,
+    ) -> Result<(RecordBatch, Int8Array), ExecutionError> {
+        let mut columns = state.keys(&self.groups);
+        columns.extend(self.results);
+        columns.extend(more);
+        let rows = rows_of(schema, columns, self.ops.len())?;
+        Ok((rows, Int8Array::from(self.ops)))
+    }
+}
+
+/// A batch of `rows` rows of `columns`, which may be none.
+pub fn rows_of(
+    schema: &SchemaRef,
+    columns: Vec<ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch, ExecutionError> {
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+        .map_err(|error| ExecutionError::new("Aggregate", error))
+}

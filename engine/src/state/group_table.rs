@@ -1,0 +1,333 @@
+//! The group table: keys and accumulators of each group in one row of words, found by hash.
+//!
+//! Row layout (`[key words | accumulator words]`, one or two cache lines) after DuckDB's and
+//! Velox's row containers: a probe touches one slot and one row. Probing is batched: pack keys,
+//! hash them all, then find or add each.
+//!
+//! **Invariant.** Groups are numbered 0, 1, 2, … in order of first arrival and keep their number
+//! until [`GroupTable::clear`]. The arena of rows is one `Vec`: growing it is a `realloc`, which on
+//! Linux moves page-table entries and not bytes once the arena is large.
+
+use arrow::array::{Array, ArrayRef};
+
+use crate::state::hash::folded_multiply;
+use crate::state::interner::Interner;
+use crate::state::keys::{KeyLayout, KeyPacker, Place, TEXT_INTERNED};
+use crate::state::slots::Slots;
+
+const SEED: u64 = 0x4528_21e6_38d0_1377;
+const SEED_NEXT: u64 = 0xbe54_66cf_34e9_0c6d;
+const MULTIPLIER: u64 = 0xd6e8_feb8_6659_fd93;
+
+/// Index of a group in its table.
+pub type GroupIndex = u32;
+
+/// Groups by key, each with a fixed number of accumulator words.
+#[derive(Debug)]
+pub struct GroupTable {
+    layout: KeyLayout,
+    /// Accumulator words of a new group.
+    initial: Vec<u64>,
+    stride: usize,
+    slots: Slots,
+    rows: Vec<u64>,
+    interner: Interner,
+    /// The group whose single key is NULL, where the layout has no bit for it.
+    null_group: Option<GroupIndex>,
+    groups: usize,
+    hashes: Vec<u32>,
+}
+
+impl GroupTable {
+    /// An empty table; `initial` are the accumulator words of a group before its first row.
+    pub fn new(layout: KeyLayout, initial: Vec<u64>) -> GroupTable {
+        let stride = layout.words + initial.len();
+        GroupTable {
+            layout,
+            initial,
+            stride,
+            slots: Slots::new(),
+            rows: Vec::new(),
+            interner: Interner::default(),
+            null_group: None,
+            groups: 0,
+            hashes: Vec::new(),
+        }
+    }
+
+    /// The number of groups.
+    pub fn len(&self) -> usize {
+        self.groups
+    }
+
+    /// Whether there is no group.
+    pub fn is_empty(&self) -> bool {
+        self.groups == 0
+    }
+
+    /// The layout of the keys.
+    pub fn layout(&self) -> &KeyLayout {
+        &self.layout
+    }
+
+    /// Finds or adds the group of each of `rows` rows; `groups` gets one index per row.
+    pub fn find_or_insert(
+        &mut self,
+        packer: &mut KeyPacker,
+        columns: &[ArrayRef],
+        rows: usize,
+        groups: &mut Vec<GroupIndex>,
+    ) {
+        groups.clear();
+        if self.layout.words == 0 {
+            self.insert_global(rows, groups);
+            return;
+        }
+        packer.pack(columns, rows, &mut self.interner);
+        let nulls = columns[0]
+            .logical_nulls()
+            .filter(|nulls| self.layout.null_row && nulls.null_count() > 0);
+        match nulls {
+            Some(nulls) => {
+                for (row, &key) in packer.words.iter().enumerate() {
+                    let group = if nulls.is_valid(row) {
+                        self.find_or_insert_one(&[key])
+                    } else {
+                        self.null_group()
+                    };
+                    groups.push(group);
+                }
+            }
+            None => self.find_or_insert_words(&packer.words, groups),
+        }
+    }
+
+    fn insert_global(&mut self, rows: usize, groups: &mut Vec<GroupIndex>) {
+        if rows > 0 && self.groups == 0 {
+            self.push_row(&[]);
+        }
+        groups.resize(groups.len() + rows, 0);
+    }
+
+    /// Finds or adds the groups of `keys`, packed with ids of this table's interner.
+    fn find_or_insert_words(&mut self, keys: &[u64], groups: &mut Vec<GroupIndex>) {
+        match self.layout.words {
+            1 => self.probe::<1>(keys, groups),
+            2 => self.probe::<2>(keys, groups),
+            3 => self.probe::<3>(keys, groups),
+            4 => self.probe::<4>(keys, groups),
+            6 => self.probe::<6>(keys, groups),
+            8 => self.probe::<8>(keys, groups),
+            other => unreachable!("invariant: keys have 1, 2, 3, 4, 6 or 8 words, found {other}"),
+        }
+    }
+
+    fn probe<const WORDS: usize>(&mut self, keys: &[u64], groups: &mut Vec<GroupIndex>) {
+        let (keys, rest) = keys.as_chunks::<WORDS>();
+        assert!(rest.is_empty(), "invariant: whole keys");
+        let mut hashes = std::mem::take(&mut self.hashes);
+        hashes.clear();
+        hashes.extend(keys.iter().map(hash_words));
+        groups.reserve(keys.len());
+        let stride = self.stride;
+        for (key, &hash) in keys.iter().zip(&hashes) {
+            let rows = &self.rows;
+            let found = self.slots.find(hash, |row| {
+                let start = row as usize * stride;
+                rows.get(start..start + WORDS).is_some_and(|words| words == key)
+            });
+            groups.push(match found {
+                Some(group) => group,
+                None => self.add(hash, key),
+            });
+        }
+        self.hashes = hashes;
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add(&mut self, hash: u32, key: &[u64]) -> GroupIndex {
+        let group = self.push_row(key);
+        self.slots.insert(hash, group);
+        group
+    }
+
+    fn push_row(&mut self, key: &[u64]) -> GroupIndex {
+        let group =
+            GroupIndex::try_from(self.groups).expect("invariant: a table holds fewer than 2^32 groups");
+        self.rows.extend_from_slice(key);
+        self.rows.extend_from_slice(&self.initial);
+        self.groups += 1;
+        group
+    }
+
+    /// Adds `rows` groups that no key leads to.
+    pub fn push_unkeyed(&mut self, rows: usize) {
+        assert_eq!(
+            self.layout.words, 0,
+            "invariant: a keyed group is found by its key"
+        );
+        let words = self.initial.iter().copied();
+        self.rows.extend(words.cycle().take(rows * self.initial.len()));
+        self.groups += rows;
+    }
+
+    fn find_or_insert_one(&mut self, key: &[u64; 1]) -> GroupIndex {
+        let hash = hash_words(key);
+        let (rows, stride) = (&self.rows, self.stride);
+        let found = self.slots.find(hash, |row| rows[row as usize * stride] == key[0]);
+        found.unwrap_or_else(|| self.add(hash, key))
+    }
+
+    fn null_group(&mut self) -> GroupIndex {
+        if let Some(group) = self.null_group {
+            return group;
+        }
+        let group = self.push_row(&[0]);
+        self.null_group = Some(group);
+        group
+    }
+
+    /// Finds or adds the groups that groups `from` of `other`, a table of the same layout, have
+    /// the keys of.
+    pub fn find_or_insert_from(
+        &mut self,
+        other: &GroupTable,
+        from: &[GroupIndex],
+        groups: &mut Vec<GroupIndex>,
+    ) {
+        assert_eq!(
+            self.layout.words, other.layout.words,
+            "invariant: tables of one operator"
+        );
+        groups.clear();
+        if self.layout.words == 0 {
+            self.insert_global(from.len(), groups);
+            return;
+        }
+        let mut keys = Vec::with_capacity(from.len() * self.layout.words);
+        for &group in from {
+            keys.extend_from_slice(other.key_words(group));
+        }
+        self.translate(&mut keys, &other.interner);
+        match other.null_group.filter(|group| from.contains(group)) {
+            None => self.find_or_insert_words(&keys, groups),
+            Some(null_group) => {
+                for (&group, &key) in from.iter().zip(&keys) {
+                    let found = if group == null_group {
+                        self.null_group()
+                    } else {
+                        self.find_or_insert_one(&[key])
+                    };
+                    groups.push(found);
+                }
+            }
+        }
+    }
+
+    /// Replaces ids of another table's interner by ids of this one's.
+    fn translate(&mut self, keys: &mut [u64], from: &Interner) {
+        let interner = &mut self.interner;
+        if self.layout.encoded {
+            keys.iter_mut()
+                .for_each(|id| *id = interner.intern(from.get(*id)));
+            return;
+        }
+        for key in &self.layout.fields {
+            if let Place::Text(word) = key.place {
+                for row in keys.chunks_exact_mut(self.layout.words) {
+                    if row[word + 1] >> 56 == TEXT_INTERNED {
+                        row[word] = interner.intern(from.get(row[word]));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The key words of a group.
+    pub(crate) fn key_words(&self, group: GroupIndex) -> &[u64] {
+        let start = group as usize * self.stride;
+        &self.rows[start..start + self.layout.words]
+    }
+
+    /// The text or row encoding interned as `id`.
+    pub(crate) fn interned(&self, id: u64) -> &[u8] {
+        self.interner.get(id)
+    }
+
+    /// Whether the group's key is the NULL that has no bit.
+    pub(crate) fn is_null_group(&self, group: GroupIndex) -> bool {
+        self.null_group == Some(group)
+    }
+
+    /// The accumulator words of all groups, to be updated.
+    pub(crate) fn states_mut(&mut self) -> StatesMut<'_> {
+        StatesMut {
+            rows: &mut self.rows,
+            stride: self.stride,
+            start: self.layout.words,
+        }
+    }
+
+    /// The accumulator words of a group.
+    #[inline(always)]
+    pub(crate) fn state(&self, group: GroupIndex) -> &[u64] {
+        let start = group as usize * self.stride;
+        &self.rows[start + self.layout.words..start + self.stride]
+    }
+
+    /// Forgets all groups.
+    pub fn clear(&mut self) {
+        self.slots.clear();
+        self.rows.clear();
+        self.interner.clear();
+        self.null_group = None;
+        self.groups = 0;
+    }
+
+    /// Bytes allocated.
+    pub fn allocated_bytes(&self) -> usize {
+        self.slots.allocated_bytes()
+            + self.rows.capacity() * size_of::<u64>()
+            + self.hashes.capacity() * size_of::<u32>()
+            + self.interner.allocated_bytes()
+    }
+}
+
+/// The accumulator words of all groups of a table.
+pub(crate) struct StatesMut<'a> {
+    rows: &'a mut [u64],
+    stride: usize,
+    start: usize,
+}
+
+impl StatesMut<'_> {
+    /// Words `offset..offset + WORDS` of a group.
+    #[inline(always)]
+    pub fn words<const WORDS: usize>(&mut self, group: GroupIndex, offset: usize) -> &mut [u64; WORDS] {
+        let start = group as usize * self.stride + self.start + offset;
+        self.rows[start..]
+            .first_chunk_mut()
+            .expect("invariant: accumulator words lie within the row")
+    }
+
+    /// All words of a group.
+    pub fn all(&mut self, group: GroupIndex) -> &mut [u64] {
+        let start = group as usize * self.stride;
+        &mut self.rows[start + self.start..start + self.stride]
+    }
+}
+
+/// The table's own hash: never 0.
+#[inline(always)]
+fn hash_words<const WORDS: usize>(key: &[u64; WORDS]) -> u32 {
+    let mut hash = if WORDS == 1 {
+        folded_multiply(key[0] ^ SEED, MULTIPLIER)
+    } else {
+        folded_multiply(key[0] ^ SEED, key[1] ^ SEED_NEXT)
+    };
+    for &word in key.iter().skip(2) {
+        hash = folded_multiply(hash.rotate_left(29) ^ word, MULTIPLIER);
+    }
+    ((hash >> 32) as u32).max(1)
+}

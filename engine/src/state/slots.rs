@@ -1,0 +1,193 @@
+//! The hash directory of a group table: salted slots in sub-tables that split one at a time.
+//!
+//! Extendible hashing (Fagin et al. 1979) over linear probing: the top bits of a 32-bit hash
+//! choose a sub-table of at most 8,192 slots, its low bits the slot. A full sub-table doubles or,
+//! at its largest, splits in two. A slot holds the hash and the row index, so neither needs a key.
+//!
+//! **Invariant.** No step costs more than moving one sub-table (64 KiB), save doubling the
+//! directory itself (4 bytes per sub-table).
+
+/// Slots of the smallest sub-table.
+const SLOTS_MIN: usize = 128;
+/// Slots of the largest sub-table.
+const SLOTS_MAX: usize = 1 << 13;
+
+/// `hash << 32 | (row + 1)`; 0 is empty.
+pub(crate) type Slot = u64;
+
+/// Slots of rows whose hashes share their top `depth` bits.
+#[derive(Debug)]
+struct SubTable {
+    slots: Vec<Slot>,
+    used: usize,
+    depth: u32,
+}
+
+impl SubTable {
+    fn with_slots(slots: usize, depth: u32) -> SubTable {
+        SubTable {
+            slots: vec![0; slots],
+            used: 0,
+            depth,
+        }
+    }
+
+    /// Puts a slot whose row is known to be new at the first free place.
+    fn place(&mut self, slot: Slot) {
+        let mask = self.slots.len() - 1;
+        let mut at = (slot >> 32) as usize & mask;
+        while self.slots[at & mask] != 0 {
+            at += 1;
+        }
+        self.slots[at & mask] = slot;
+        self.used += 1;
+    }
+
+    fn is_full(&self) -> bool {
+        self.used * 8 >= self.slots.len() * 5
+    }
+}
+
+/// All slots of a table.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    sub_tables: Vec<SubTable>,
+    directory: Vec<u32>,
+    depth: u32,
+}
+
+impl Slots {
+    pub fn new() -> Slots {
+        Slots {
+            sub_tables: vec![SubTable::with_slots(SLOTS_MIN, 0)],
+            directory: vec![0],
+            depth: 0,
+        }
+    }
+
+    /// The row with this hash for which `is_match` holds, or `None`: then [`Slots::insert`].
+    #[inline(always)]
+    pub fn find(&self, hash: u32, mut is_match: impl FnMut(u32) -> bool) -> Option<u32> {
+        let slots = self.sub_table(hash);
+        let mask = slots.len() - 1;
+        let mut at = hash as usize;
+        loop {
+            let slot = slots[at & mask];
+            if (slot >> 32) as u32 == hash && is_match((slot as u32).wrapping_sub(1)) {
+                return Some(slot as u32 - 1);
+            }
+            if slot == 0 {
+                return None;
+            }
+            at += 1;
+        }
+    }
+
+    /// The slots in which `hash` is looked for; their number is a power of two.
+    #[inline(always)]
+    fn sub_table(&self, hash: u32) -> &[Slot] {
+        let index = (u64::from(hash) >> (32 - self.depth)) as usize;
+        &self.sub_tables[self.directory[index] as usize].slots
+    }
+
+    /// Adds a row that [`Slots::find`] did not find.
+    pub fn insert(&mut self, hash: u32, row: u32) {
+        assert_ne!(hash, 0, "invariant: hash 0 stands for an empty slot");
+        let slot = u64::from(hash) << 32 | u64::from(row + 1);
+        loop {
+            let index = (u64::from(hash) >> (32 - self.depth)) as usize;
+            let sub_table = self.directory[index] as usize;
+            if !self.sub_tables[sub_table].is_full() {
+                self.sub_tables[sub_table].place(slot);
+                return;
+            }
+            self.grow(sub_table);
+        }
+    }
+
+    fn grow(&mut self, index: usize) {
+        let full = &mut self.sub_tables[index];
+        if full.slots.len() < SLOTS_MAX || full.depth >= 16 {
+            // Beyond 2^16 sub-tables (half a billion slots) sub-tables grow instead of splitting.
+            let mut larger = SubTable::with_slots(full.slots.len() * 4, full.depth);
+            full.slots
+                .iter()
+                .filter(|&&slot| slot != 0)
+                .for_each(|&slot| larger.place(slot));
+            *full = larger;
+            return;
+        }
+        let depth = full.depth + 1;
+        let mut halves = [
+            SubTable::with_slots(SLOTS_MAX, depth),
+            SubTable::with_slots(SLOTS_MAX, depth),
+        ];
+        for &slot in full.slots.iter().filter(|&&slot| slot != 0) {
+            halves[(slot >> (64 - depth)) as usize & 1].place(slot);
+        }
+        let [low, high] = halves;
+        if depth > self.depth {
+            self.directory = self.directory.iter().flat_map(|&entry| [entry, entry]).collect();
+            self.depth = depth;
+        }
+        let added = self.sub_tables.len() as u32;
+        self.sub_tables[index] = low;
+        self.sub_tables.push(high);
+        for (position, entry) in self.directory.iter_mut().enumerate() {
+            if *entry as usize == index && position >> (self.depth - depth) & 1 == 1 {
+                *entry = added;
+            }
+        }
+    }
+
+    /// Forgets all rows; keeps the memory if a good part of it was used.
+    pub fn clear(&mut self) {
+        let used: usize = self.sub_tables.iter().map(|sub_table| sub_table.used).sum();
+        let slots: usize = self
+            .sub_tables
+            .iter()
+            .map(|sub_table| sub_table.slots.len())
+            .sum();
+        if used * 16 < slots {
+            *self = Slots::new();
+            return;
+        }
+        for sub_table in &mut self.sub_tables {
+            sub_table.slots.fill(0);
+            sub_table.used = 0;
+        }
+    }
+
+    /// Bytes allocated.
+    pub fn allocated_bytes(&self) -> usize {
+        let slots: usize = self
+            .sub_tables
+            .iter()
+            .map(|sub_table| sub_table.slots.capacity())
+            .sum();
+        slots * size_of::<Slot>()
+            + self.sub_tables.capacity() * size_of::<SubTable>()
+            + self.directory.capacity() * size_of::<u32>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_found_again_while_sub_tables_grow_and_split() {
+        let mut slots = Slots::new();
+        let hash = |row: u32| (row.wrapping_mul(0x9e37_79b9) ^ row >> 3).max(1);
+        for row in 0..100_000 {
+            assert_eq!(slots.find(hash(row), |found| found == row), None);
+            slots.insert(hash(row), row);
+        }
+        for row in 0..100_000 {
+            assert_eq!(slots.find(hash(row), |found| found == row), Some(row));
+        }
+        assert!(slots.depth >= 3 && slots.sub_tables.iter().all(|sub| sub.slots.len() <= SLOTS_MAX));
+        slots.clear();
+        assert_eq!(slots.find(hash(1), |_| true), None);
+    }
+}

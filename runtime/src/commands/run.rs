@@ -1,0 +1,197 @@
+//! `velocore run`: compiles a job, runs it on pinned shards, and tells how it went.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{EXIT_FAILED, EXIT_USAGE, JobArguments, fail, print};
+use crate::connectors::{ConnectorConfig, OutputFormat};
+use crate::executor::IdleMode;
+use crate::job::{self, Job, JobText};
+use crate::run_job::{Connectors, RunError, RunOptions, run_job};
+use crate::summary::RunReport;
+use crate::terminal::{is_watched, tell};
+use crate::{cores, signals};
+
+/// The shortest interval between two dumps of the histograms.
+const HISTOGRAM_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Args)]
+pub(super) struct RunArguments {
+    #[command(flatten)]
+    job: JobArguments,
+    /// Cores to run on, such as 0-3,6 [default: all that this process may use]
+    #[arg(long, value_name = "LIST")]
+    cores: Option<String>,
+    /// Number of shards; more than cores is for testing [default: one per core]
+    #[arg(long, value_name = "N")]
+    shards: Option<usize>,
+    /// What an idle shard does
+    #[arg(long, value_enum, default_value_t)]
+    idle: IdleMode,
+    /// Run on plain threads, without io_uring
+    #[arg(long)]
+    fallback: bool,
+    /// Fail where io_uring is not available, rather than run without it
+    #[arg(long, conflicts_with = "fallback")]
+    require_io_uring: bool,
+    /// How rows appear on standard output [default: a table on a terminal, else ndjson]
+    #[arg(long, value_name = "FORMAT")]
+    output: Option<OutputArgument>,
+    /// Write histogram logs (.hlog) into this directory
+    #[arg(long, value_name = "DIR")]
+    histogram_dir: Option<PathBuf>,
+    /// How often, beside at the end and on SIGUSR1
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    histogram_interval: Duration,
+    /// No progress and no summary on standard error
+    #[arg(short, long)]
+    quiet: bool,
+    /// Print the summary also where standard error is no terminal
+    #[arg(long, conflicts_with = "quiet")]
+    summary: bool,
+}
+
+/// `--output`.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum OutputArgument {
+    /// One JSON object a line
+    Ndjson,
+    /// Comma-separated values with a header
+    Csv,
+    /// Aligned columns
+    Table,
+}
+
+pub(super) fn run(arguments: &RunArguments) -> ExitCode {
+    let placement = match place(arguments) {
+        Ok(placement) => placement,
+        Err(error) => return fail(EXIT_USAGE, &error.to_string()),
+    };
+    let (text, job) = match arguments.job.compile() {
+        Ok(compiled) => compiled,
+        Err(code) => return code,
+    };
+    if !job.explanations.is_empty() {
+        print(&job.explanations.join("\n"));
+    }
+    if job::queries(&job) == 0 {
+        return nothing_to_run(&text, &job);
+    }
+    if let Some(note) = placement
+        .note
+        .as_ref()
+        .filter(|_| is_watched() && !arguments.quiet)
+    {
+        tell(&format!("note: {note}"));
+    }
+    let watched = is_watched() && !arguments.quiet;
+    let result = run_job(&job, &options(arguments, placement, watched));
+    finish(&text, result, watched || arguments.summary)
+}
+
+fn place(arguments: &RunArguments) -> Result<cores::Placement, cores::CoresError> {
+    cores::place(arguments.cores.as_deref(), arguments.shards, cores::allowed()?)
+}
+
+fn options(arguments: &RunArguments, placement: cores::Placement, watched: bool) -> RunOptions {
+    let output = match arguments.output {
+        None => OutputFormat::Automatic,
+        Some(OutputArgument::Ndjson) => OutputFormat::Ndjson,
+        Some(OutputArgument::Csv) => OutputFormat::Csv,
+        Some(OutputArgument::Table) => OutputFormat::Table,
+    };
+    RunOptions {
+        cores: placement.cores,
+        idle: arguments.idle,
+        fallback: arguments.fallback,
+        require_io_uring: arguments.require_io_uring,
+        progress: watched,
+        signals: true,
+        histogram_directory: arguments.histogram_dir.clone(),
+        histogram_interval: arguments.histogram_interval,
+        connectors: Connectors::Configured(ConnectorConfig {
+            output,
+            ..ConnectorConfig::default()
+        }),
+    }
+}
+
+/// A file that only explains has done its work; one that only declares has forgotten its query.
+fn nothing_to_run(text: &JobText, job: &Job) -> ExitCode {
+    if !job.explanations.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    let message = format!("{} holds no query; add a SELECT or an INSERT INTO", text.name);
+    fail(EXIT_USAGE, &message)
+}
+
+fn finish(text: &JobText, result: Result<RunReport, RunError>, summary: bool) -> ExitCode {
+    match result {
+        Ok(report) => {
+            if summary {
+                tell(report.render().trim_end());
+            }
+            // A pipe that was closed is an end like any other.
+            report.stopped_by.map_or(ExitCode::SUCCESS, |signal| {
+                ExitCode::from(signals::exit_code(signal))
+            })
+        }
+        Err(RunError::Sql(error)) => {
+            tell(&text.render(&error));
+            ExitCode::from(EXIT_USAGE)
+        }
+        Err(RunError::Path(error)) => {
+            tell(&text.render(&error));
+            ExitCode::from(EXIT_FAILED)
+        }
+        Err(RunError::Usage(message)) => fail(EXIT_USAGE, &message),
+        Err(RunError::Start(message)) => fail(EXIT_FAILED, &message),
+        Err(RunError::Failed { message, report }) => {
+            let code = fail(EXIT_FAILED, &message);
+            if summary {
+                tell(report.render().trim_end());
+            }
+            code
+        }
+    }
+}
+
+/// `10s`, `500ms`, `2m`, `1h`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u32 = text[..digits]
+        .parse()
+        .map_err(|_| "write a duration such as 10s".to_owned())?;
+    let unit = match text[digits..].trim() {
+        "ms" => Duration::from_millis(1),
+        "s" | "" => Duration::from_secs(1),
+        "m" | "min" => Duration::from_secs(60),
+        "h" => Duration::from_secs(3600),
+        other => return Err(format!("there is no unit '{other}'; use ms, s, m or h")),
+    };
+    let duration = unit * number;
+    if duration < HISTOGRAM_INTERVAL_MIN {
+        return Err(format!("at least {} ms", HISTOGRAM_INTERVAL_MIN.as_millis()));
+    }
+    Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_a_number_and_a_unit() {
+        assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_duration("500 ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_duration("7"), Ok(Duration::from_secs(7)));
+        for wrong in ["", "s", "10 parsecs", "0s", "-1s"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

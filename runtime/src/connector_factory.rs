@@ -1,0 +1,91 @@
+//! Who makes sources and sinks: the real connectors, or what a test or an embedding program brings.
+
+use arrow::datatypes::SchemaRef;
+use engine::changelog::Changelog;
+use engine::plan::{NodeId, SinkSpec, SourceSpec};
+use shards::connector::{ConnectorError, Sink, Source};
+
+use crate::connectors::{self, ConnectorContext, Wake};
+use crate::executor::ShardWaker;
+use std::sync::Arc;
+
+/// Makes the parts of sources and sinks, each on the shard that will own it.
+pub trait ConnectorFactory: Send + Sync {
+    /// Shard `shard`'s part of the source at `node`.
+    ///
+    /// # Errors
+    /// The outside world refuses.
+    fn source(
+        &self,
+        node: NodeId,
+        source: &SourceSpec,
+        shard: usize,
+        shards: usize,
+    ) -> Result<Box<dyn Source>, ConnectorError>;
+
+    /// Shard `shard`'s part of the sink at `node`; `schema` and `changelog` are its input's.
+    ///
+    /// # Errors
+    /// The outside world refuses.
+    fn sink(
+        &self,
+        node: NodeId,
+        sink: &SinkSpec,
+        schema: SchemaRef,
+        changelog: &Changelog,
+        shard: usize,
+        shards: usize,
+    ) -> Result<Box<dyn Sink>, ConnectorError>;
+
+    /// Tells how to wake each shard; called once, before any part is made, from a thread that is
+    /// not pinned.
+    ///
+    /// # Errors
+    /// Standard input or output is not open.
+    fn set_wakers(&self, _wakers: Vec<Arc<dyn Wake>>) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    /// Whether the reader of standard output has gone away.
+    fn output_closed(&self) -> bool {
+        false
+    }
+}
+
+impl ConnectorFactory for ConnectorContext {
+    fn source(
+        &self,
+        _node: NodeId,
+        source: &SourceSpec,
+        shard: usize,
+        shards: usize,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
+        connectors::make_source(source, shard, shards, self)
+    }
+
+    fn sink(
+        &self,
+        _node: NodeId,
+        sink: &SinkSpec,
+        schema: SchemaRef,
+        changelog: &Changelog,
+        shard: usize,
+        shards: usize,
+    ) -> Result<Box<dyn Sink>, ConnectorError> {
+        connectors::make_sink(sink, schema, changelog, shard, shards, self)
+    }
+
+    fn set_wakers(&self, wakers: Vec<Arc<dyn Wake>>) -> Result<(), ConnectorError> {
+        ConnectorContext::set_wakers(self, wakers)
+    }
+
+    fn output_closed(&self) -> bool {
+        self.stdout_closed()
+    }
+}
+
+impl Wake for ShardWaker {
+    fn wake(&self) {
+        ShardWaker::wake(self);
+    }
+}

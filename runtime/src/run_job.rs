@@ -1,0 +1,257 @@
+//! Runs a compiled job: probe, executors, connectors, control thread, report.
+//!
+//! The command line, tests and benchmarks all come through [`run_job`]; they differ in
+//! [`RunOptions`] alone.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use engine::error::SqlError;
+use engine::plan::{NodeKind, StreamPlan};
+use shards::clock::Clock;
+use thiserror::Error;
+
+use crate::assembly::{self, Assembly};
+use crate::clock::ProcessClock;
+use crate::connector_factory::ConnectorFactory;
+use crate::connectors::{ConnectorConfig, ConnectorContext, Wake};
+use crate::control::{Control, ControlOptions, JobView};
+use crate::events::Failure;
+use crate::executor::{ExecutorKind, IdleMode, ShardHandle, ShardTask};
+use crate::job::Job;
+use crate::signals::SignalListener;
+use crate::summary::RunReport;
+use crate::terminal::tell;
+use crate::{probe, resources};
+
+/// How a job is run.
+#[derive(Clone)]
+pub struct RunOptions {
+    /// The core of each shard; allowed cores only (`cores::place`).
+    pub cores: Vec<usize>,
+    /// What an idle shard does.
+    pub idle: IdleMode,
+    /// Run on plain threads whatever the machine permits.
+    pub fallback: bool,
+    /// Fail where io_uring is not available.
+    pub require_io_uring: bool,
+    /// Show a progress line, if standard error is a terminal.
+    pub progress: bool,
+    /// Take SIGINT, SIGTERM and SIGUSR1 of this process.
+    pub signals: bool,
+    /// Where histogram logs are written.
+    pub histogram_directory: Option<PathBuf>,
+    /// How often.
+    pub histogram_interval: Duration,
+    /// Where rows come from and go to.
+    pub connectors: Connectors,
+}
+
+/// Where rows come from and go to.
+#[derive(Clone)]
+pub enum Connectors {
+    /// The connectors that the tables name.
+    Configured(ConnectorConfig),
+    /// Connectors that are prepared already, or others altogether.
+    Given(Arc<dyn ConnectorFactory>),
+}
+
+/// Why a job did not run to its end.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// A table's options or paths are wrong; points into the SQL text.
+    #[error("{0}")]
+    Sql(SqlError),
+    /// A table's path leads nowhere, or to what cannot be read; points into the SQL text.
+    #[error("{0}")]
+    Path(SqlError),
+    /// An option of the run is wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// The machine does not permit what was asked for.
+    #[error("{0}")]
+    Start(String),
+    /// A shard failed while the job ran.
+    #[error("{message}")]
+    Failed {
+        /// What happened, where, and what to do.
+        message: String,
+        /// What was done until then.
+        report: Box<RunReport>,
+    },
+}
+
+impl RunOptions {
+    /// Options for a job in this process on these cores: quiet, no signals, no files.
+    pub fn on_cores(cores: Vec<usize>) -> RunOptions {
+        RunOptions {
+            cores,
+            idle: IdleMode::default(),
+            fallback: false,
+            require_io_uring: false,
+            progress: false,
+            signals: false,
+            histogram_directory: None,
+            histogram_interval: Duration::from_secs(10),
+            connectors: Connectors::Configured(ConnectorConfig::default()),
+        }
+    }
+}
+
+/// Runs `job` until its input ends, a shard fails, or it is stopped.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn run_job(job: &Job, options: &RunOptions) -> Result<RunReport, RunError> {
+    let shards = options.cores.len();
+    if shards == 0 {
+        return Err(RunError::Usage("a job runs on at least one shard".into()));
+    }
+    let executor = choose_executor(options)?;
+    let connectors = prepare(&job.plan, shards, &options.connectors)?;
+    let clock = ProcessClock::start();
+    let cpu_before = resources::cpu_time();
+    let (events, receiver) = channel();
+    let Assembly { view, wakers, makers } =
+        assembly::assemble(&job.plan, shards, &connectors, clock, &events);
+    let control_options = ControlOptions {
+        progress: options.progress,
+        histogram_directory: options.histogram_directory.as_deref(),
+        histogram_interval: options.histogram_interval,
+    };
+    let control = Control::new(&view, shards, clock, &control_options)
+        .map_err(|error| RunError::Usage(error.to_string()))?;
+    let listener = options
+        .signals
+        .then(|| SignalListener::start(events.clone()))
+        .transpose();
+    let listener = listener.map_err(|error| RunError::Start(format!("cannot listen to signals: {error}")))?;
+    let connector_wakers = wakers
+        .iter()
+        .map(|waker| waker.clone() as Arc<dyn Wake>)
+        .collect();
+    connectors
+        .set_wakers(connector_wakers)
+        .map_err(|error| RunError::Start(error.message))?;
+    let idle = idle_mode(options);
+    let tasks = makers.into_iter().zip(wakers).zip(&options.cores).enumerate();
+    let tasks = tasks.map(|(shard, ((make, waker), &core))| ShardTask {
+        shard,
+        core,
+        make,
+        waker,
+        events: events.clone(),
+        clock,
+        idle,
+    });
+    let handles = tasks.map(|task| executor.spawn(task)).collect();
+    let ending = control.supervise(&receiver);
+    drop(listener);
+    let causes = join(handles);
+    let report = RunReport {
+        progress: view.progress(),
+        elapsed: Duration::from_nanos(clock.now()),
+        cpu: resources::cpu_time().saturating_sub(cpu_before),
+        peak_memory_bytes: resources::peak_memory_bytes(),
+        histograms: ending.histograms,
+        shards,
+        stopped_by: ending.stopped_by,
+        output_closed: ending.output_closed,
+    };
+    if let Some(error) = ending.histogram_error {
+        tell(&format!("warning: {error}"));
+    }
+    match ending.failure {
+        Some((shard, failure)) => {
+            let message = failure_message(shard, &failure, &causes[shard]);
+            Err(RunError::Failed {
+                message,
+                report: Box::new(report),
+            })
+        }
+        None => Ok(report),
+    }
+}
+
+/// Shards that share a core must not spin: they would keep each other from it.
+fn idle_mode(options: &RunOptions) -> IdleMode {
+    let distinct: BTreeSet<usize> = options.cores.iter().copied().collect();
+    if distinct.len() < options.cores.len() {
+        IdleMode::Eco
+    } else {
+        options.idle
+    }
+}
+
+/// io_uring where the machine permits it; plain threads with one line that says why otherwise.
+fn choose_executor(options: &RunOptions) -> Result<ExecutorKind, RunError> {
+    if options.fallback {
+        return Ok(ExecutorKind::Thread);
+    }
+    match probe::obstacle(&probe::facts()) {
+        None => Ok(ExecutorKind::IoUring),
+        Some(obstacle) if options.require_io_uring => Err(RunError::Start(obstacle)),
+        Some(obstacle) => {
+            tell(&format!("note: running on plain threads: {obstacle}"));
+            Ok(ExecutorKind::Thread)
+        }
+    }
+}
+
+/// The connectors, with options checked and paths resolved.
+fn prepare(
+    plan: &StreamPlan,
+    shards: usize,
+    connectors: &Connectors,
+) -> Result<Arc<dyn ConnectorFactory>, RunError> {
+    match connectors {
+        Connectors::Given(factory) => Ok(factory.clone()),
+        Connectors::Configured(config) => {
+            match ConnectorContext::prepare_with(plan, shards, config.clone()) {
+                Ok(context) => Ok(Arc::new(context)),
+                Err(error) if blames_a_path(plan, &error) => Err(RunError::Path(error)),
+                Err(error) => Err(RunError::Sql(error)),
+            }
+        }
+    }
+}
+
+/// Whether the text is right and the outside world is not: the error points at a `path` option.
+pub(crate) fn blames_a_path(plan: &StreamPlan, error: &SqlError) -> bool {
+    let sources = plan.nodes.iter().filter_map(|node| match &node.kind {
+        NodeKind::Source(source) => Some(&source.table),
+        _ => None,
+    });
+    let mut paths = sources
+        .flat_map(|table| &table.options)
+        .filter(|option| option.key == "path");
+    error
+        .position
+        .is_some_and(|position| paths.any(|option| option.value_position == position))
+}
+
+/// Waits for all threads; what kept each executor from starting, where something did.
+fn join(handles: Vec<Result<ShardHandle, String>>) -> Vec<Option<String>> {
+    let cause = |handle: Result<ShardHandle, String>| handle.map_or_else(Some, ShardHandle::join);
+    handles.into_iter().map(cause).collect()
+}
+
+/// A failure as the user reads it.
+fn failure_message(shard: usize, failure: &Failure, cause: &Option<String>) -> String {
+    match failure {
+        Failure::Job(message) | Failure::Consequence(message) => message.clone(),
+        Failure::Start(message) => {
+            let cause = cause.as_deref().unwrap_or(message);
+            format!("shard {shard} could not start: {cause}")
+        }
+        Failure::Panic(message) => format!(
+            "shard {shard} stopped on a broken invariant: {message}; this is a bug in Velocore, please report it"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! The exchange: rows to the shards that own their keys.
+//!
+//! One hash per row, one index list per target, one gather per column into a single grouped
+//! buffer, and a share of it to each target: gathers vectorise and cost the same for any number of
+//! targets (see ENGINE notes in ARCHITECTURE.md). What has no credit waits here, in order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Int8Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::take;
+use engine::batch::Batch;
+use engine::state::hash::{KEY_GROUPS, hash_columns, key_group};
+
+use crate::clock::Nanos;
+use crate::mesh::{EdgeId, MeshEndpoint, Message, Segment};
+
+/// The sending side of one exchange on one shard.
+#[derive(Debug)]
+pub struct Exchange {
+    edge: EdgeId,
+    keys: Vec<usize>,
+    shards: usize,
+    /// Messages without credit, by target.
+    waiting: Vec<VecDeque<Message>>,
+    hashes: Vec<u64>,
+    rows_by_target: Vec<Vec<u32>>,
+}
+
+impl Exchange {
+    /// Exchange number `edge` by `keys` (empty: everything to shard 0) between `shards` shards.
+    pub fn new(edge: EdgeId, keys: Vec<usize>, shards: usize) -> Exchange {
+        Exchange {
+            edge,
+            keys,
+            shards,
+            waiting: (0..shards).map(|_| VecDeque::new()).collect(),
+            hashes: Vec::new(),
+            rows_by_target: vec![Vec::new(); shards],
+        }
+    }
+
+    /// Whether something waits for credit: what leads here must pause.
+    pub fn is_blocked(&self) -> bool {
+        self.waiting.iter().any(|queue| !queue.is_empty())
+    }
+
+    /// Sends the rows of `batch` to their owners.
+    pub fn send_rows(&mut self, batch: Batch, mesh: &mut MeshEndpoint, now: Nanos) {
+        if self.shards == 1 || self.keys.is_empty() {
+            let length = batch.len();
+            self.send(
+                0,
+                Message::Rows(Segment {
+                    batch: Arc::new(batch),
+                    offset: 0,
+                    length,
+                }),
+                mesh,
+                now,
+            );
+            return;
+        }
+        self.assign_targets(&batch);
+        let only_target = self
+            .rows_by_target
+            .iter()
+            .position(|rows| rows.len() == batch.len());
+        let batch = match only_target {
+            Some(_) => Arc::new(batch),
+            None => Arc::new(gather(&batch, self.rows_by_target.concat())),
+        };
+        let mut offset = 0;
+        for target in 0..self.shards {
+            let length = self.rows_by_target[target].len();
+            if length > 0 {
+                let segment = Segment {
+                    batch: batch.clone(),
+                    offset,
+                    length,
+                };
+                self.send(target, Message::Rows(segment), mesh, now);
+            }
+            offset += length;
+        }
+        assert_eq!(offset, batch.len(), "invariant: every row has one target");
+    }
+
+    /// Sends a watermark, a barrier or the end to every shard, behind the rows.
+    pub fn send_to_all(&mut self, message: &Message, mesh: &mut MeshEndpoint, now: Nanos) {
+        for target in 0..self.shards {
+            self.send(target, message.clone(), mesh, now);
+        }
+    }
+
+    /// Tries again what waits; answers whether something went out.
+    pub fn send_waiting(&mut self, mesh: &mut MeshEndpoint, now: Nanos) -> bool {
+        let mut sent = false;
+        for target in 0..self.shards {
+            while let Some(message) = self.waiting[target].pop_front() {
+                match mesh.send(self.edge, target, message, now) {
+                    Ok(()) => sent = true,
+                    Err(message) => {
+                        self.waiting[target].push_front(message);
+                        break;
+                    }
+                }
+            }
+        }
+        sent
+    }
+
+    fn send(&mut self, target: usize, message: Message, mesh: &mut MeshEndpoint, now: Nanos) {
+        let queue = &mut self.waiting[target];
+        if queue.is_empty() {
+            if let Err(message) = mesh.send(self.edge, target, message, now) {
+                queue.push_back(message);
+            }
+            return;
+        }
+        // A newer watermark right behind an older one replaces it.
+        if let (Message::Watermark { .. }, Some(last @ Message::Watermark { .. })) =
+            (&message, queue.back_mut())
+        {
+            *last = message;
+            return;
+        }
+        queue.push_back(message);
+    }
+
+    fn assign_targets(&mut self, batch: &Batch) {
+        let keys: Vec<ArrayRef> = self.keys.iter().map(|&key| batch.column(key).clone()).collect();
+        self.hashes.clear();
+        hash_columns(&keys, &mut self.hashes);
+        assert_eq!(self.hashes.len(), batch.len(), "invariant: one hash per row");
+        self.rows_by_target.iter_mut().for_each(Vec::clear);
+        for (row, &hash) in self.hashes.iter().enumerate() {
+            self.rows_by_target[owner(hash, self.shards)].push(row as u32);
+        }
+    }
+}
+
+/// The shard that owns a hash: key groups lie over the shards in ranges.
+#[inline]
+pub fn owner(hash: u64, shards: usize) -> usize {
+    key_group(hash) * shards / KEY_GROUPS
+}
+
+/// The rows of `batch` at `indices`, in that order.
+fn gather(batch: &Batch, indices: Vec<u32>) -> Batch {
+    let indices = UInt32Array::from(indices);
+    let pick =
+        |column: &dyn Array| take(column, &indices, None).expect("invariant: indices are rows of the batch");
+    let columns = batch.rows().columns().iter().map(|column| pick(column)).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
+    let rows = RecordBatch::try_new_with_options(batch.schema(), columns, &options)
+        .expect("invariant: gathered columns keep their types");
+    let ops = batch.ops().map(|ops| {
+        let picked = pick(ops);
+        picked
+            .as_any()
+            .downcast_ref::<Int8Array>()
+            .expect("invariant: ops are Int8")
+            .clone()
+    });
+    Batch::new(rows, ops, batch.arrival_ns)
+}

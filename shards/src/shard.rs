@@ -1,1 +1,0 @@
-//! The shard: `step` drains the inbox, polls sources, runs operators, flushes the exchange.

@@ -1,0 +1,152 @@
+//! The plan's nodes as one shard runs them: their operators, readers, and what they have been told.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use engine::operators::{Operator, Output};
+use engine::plan::{NodeId, NodeKind, StreamPlan};
+use engine::sql::statement::Emit;
+use engine::time::WatermarkUs;
+use engine::time::watermark::WatermarkMerge;
+
+use crate::clock::Nanos;
+use crate::connector::Sink;
+use crate::epoch::Epoch;
+use crate::exchange::Exchange;
+
+/// One node on one shard.
+pub(crate) struct Node {
+    pub(crate) role: Role,
+    pub(crate) output: Output,
+    /// (node, input) pairs that read this node's output inside the shard.
+    pub(crate) readers: Rc<[(NodeId, usize)]>,
+    /// Exchanges and sinks that rows from here may reach inside the shard.
+    pub(crate) exits: Rc<[NodeId]>,
+    /// The minimum over its inputs.
+    pub(crate) watermarks: WatermarkMerge,
+    /// Inputs that have sent the current barrier or have ended.
+    pub(crate) aligned: Vec<bool>,
+    pub(crate) ended: Vec<bool>,
+    /// What it has been told and not passed on yet.
+    pub(crate) signals: VecDeque<Signal>,
+    /// Whether a firing is unfinished.
+    pub(crate) firing: bool,
+    /// Whether held-back rows are flushed at intervals (else only before a barrier or the end).
+    pub(crate) flushes: bool,
+    pub(crate) answers_for_windows: bool,
+}
+
+/// What a node does on a shard.
+pub(crate) enum Role {
+    /// Starts a flow; the source itself is polled by the shard.
+    Source,
+    Operator(Box<dyn Operator>),
+    Exchange(Exchange),
+    Sink(SinkEnd),
+}
+
+/// A sink and how far it is with closing.
+pub(crate) struct SinkEnd {
+    pub(crate) sink: Box<dyn Sink>,
+    pub(crate) closing: bool,
+    pub(crate) closed: bool,
+    /// The newest barrier it has met.
+    pub(crate) epoch: Epoch,
+}
+
+/// What flows beside rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    Watermark {
+        watermark: WatermarkUs,
+        arrival_ns: Nanos,
+    },
+    Idle,
+    Barrier {
+        epoch: Epoch,
+        stop: bool,
+    },
+    End,
+}
+
+impl Node {
+    pub(crate) fn new(plan: &StreamPlan, id: NodeId, role: Role) -> Node {
+        let kind = &plan.nodes[id].kind;
+        let inputs = plan.nodes[id].inputs.len().max(1);
+        Node {
+            role,
+            output: Output::new(),
+            readers: readers(plan, id),
+            exits: exits(plan, id),
+            watermarks: WatermarkMerge::new(inputs),
+            aligned: vec![false; inputs],
+            ended: vec![false; inputs],
+            signals: VecDeque::new(),
+            firing: false,
+            flushes: flushes_at_intervals(kind),
+            answers_for_windows: crate::profile::answers_for_windows(kind),
+        }
+    }
+
+    /// Input `input` has sent a barrier or has ended; answers whether all have.
+    pub(crate) fn align(&mut self, input: usize, ended: bool) -> bool {
+        assert!(
+            !self.ended[input],
+            "invariant: nothing follows the end of an input"
+        );
+        self.ended[input] |= ended;
+        self.aligned[input] |= !ended;
+        let all = self
+            .aligned
+            .iter()
+            .zip(&self.ended)
+            .all(|(&aligned, &ended)| aligned || ended);
+        if all {
+            self.aligned.fill(false);
+        }
+        all
+    }
+
+    /// Whether every input has ended.
+    pub(crate) fn all_ended(&self) -> bool {
+        self.ended.iter().all(|&ended| ended)
+    }
+}
+
+/// Nodes that read `id` on the same shard: an exchange's readers are fed by its inbox.
+pub(crate) fn readers(plan: &StreamPlan, id: NodeId) -> Rc<[(NodeId, usize)]> {
+    let mut readers = Vec::new();
+    for node in &plan.nodes {
+        for (input, &read) in node.inputs.iter().enumerate() {
+            if read == id {
+                readers.push((node.id, input));
+            }
+        }
+    }
+    readers.into()
+}
+
+/// Exchanges and sinks reachable from the readers of `id` without leaving the shard.
+fn exits(plan: &StreamPlan, id: NodeId) -> Rc<[NodeId]> {
+    let mut found = BTreeSet::new();
+    let mut waiting: Vec<NodeId> = readers(plan, id).iter().map(|&(reader, _)| reader).collect();
+    while let Some(reader) = waiting.pop() {
+        match plan.nodes[reader].kind {
+            NodeKind::Exchange(_) | NodeKind::Sink(_) => {
+                found.insert(reader);
+            }
+            _ => waiting.extend(readers(plan, reader).iter().map(|&(next, _)| next)),
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// Whether a node's held-back rows matter before its window ends or its input does.
+fn flushes_at_intervals(kind: &NodeKind) -> bool {
+    let early = |emit: Emit| matches!(emit, Emit::Changes | Emit::ChangesEveryRow);
+    match kind {
+        NodeKind::LocalWindowAggregate(spec) | NodeKind::WindowAggregate(spec) => early(spec.emit),
+        NodeKind::LocalGroupAggregate(spec) | NodeKind::GroupAggregate(spec) => spec.emit != Emit::Final,
+        _ => false,
+    }
+}
