@@ -32,7 +32,6 @@ pub mod stdout;
 pub mod testing;
 
 pub use context::{ConnectorConfig, ConnectorContext, OutputFormat, Wake};
-pub use options::check_table;
 
 use context::{PreparedSink, PreparedSource};
 use stdout::sink::{LinesSink, TableSink};

@@ -113,8 +113,8 @@ impl FilesystemSinkTable {
     /// of `input` say.
     pub fn prepare(options: &TableOptions<'_>, input: &Changelog) -> Result<FilesystemSinkTable, SqlError> {
         let path = options.required("path", "the directory that part files are written into")?;
-        let format = FormatKind::parse(options)?;
-        let compression = options.word("compression", Compression::WORDS)?;
+        let format = FormatKind::parse(options, None)?;
+        let compression = Compression::parse(options)?;
         let mut parquet_compression = parquet::basic::Compression::SNAPPY;
         if matches!(format, FormatKind::Parquet) {
             if input.has_ops() {
@@ -128,13 +128,16 @@ impl FilesystemSinkTable {
                     )
                     .hint("write 'format' = 'json' or 'csv', which carry the op of each row, or use EMIT FINAL"));
             }
-            parquet_compression = options
-                .word("parquet.compression", PARQUET_COMPRESSION)?
-                .unwrap_or(match compression {
-                    Some(Compression::Zstd) => parquet::basic::Compression::ZSTD(Default::default()),
-                    Some(Compression::None) => parquet::basic::Compression::UNCOMPRESSED,
-                    _ => parquet_compression,
-                });
+            parquet_compression = match compression {
+                None => parquet_compression,
+                Some(Compression::None) => parquet::basic::Compression::UNCOMPRESSED,
+                Some(Compression::Zstd) => parquet::basic::Compression::ZSTD(Default::default()),
+                Some(Compression::Gzip) => {
+                    return Err(
+                        options.invalid("compression", "'auto' (snappy), 'none' or 'zstd' for Parquet")
+                    );
+                }
+            };
         }
         let policy = RollingPolicy::parse(options)?;
         let directory = SinkDirectory::prepare(path).map_err(|message| options.error("path", message))?;
@@ -164,13 +167,6 @@ impl FilesystemSinkTable {
         FilesystemSink::new(Arc::clone(&self.directory), shard, self.policy, format)
     }
 }
-
-/// The words of `parquet.compression`.
-const PARQUET_COMPRESSION: &[(&str, parquet::basic::Compression)] = &[
-    ("snappy", parquet::basic::Compression::SNAPPY),
-    ("none", parquet::basic::Compression::UNCOMPRESSED),
-    ("uncompressed", parquet::basic::Compression::UNCOMPRESSED),
-];
 
 /// The `n` of `part-<shard>-<n>.…` or `.part-<shard>-<n>.….inprogress`.
 fn part_number(name: &str) -> Option<u64> {

@@ -16,7 +16,7 @@ const READ_BYTES: usize = 256 << 10;
 /// The records of one whole file.
 pub struct FileStream {
     path: PathBuf,
-    reader: Box<dyn Read>,
+    reader: Box<dyn Read + Send>,
     boundary: RecordBoundary,
     /// Bytes read and not handed out: the start of a record whose end has not been seen.
     rest: Vec<u8>,

@@ -11,12 +11,14 @@ use arrow::error::ArrowError;
 use arrow_csv::{ReaderBuilder, WriterBuilder};
 use engine::batch::Batch;
 use engine::error::SqlError;
+use engine::sql::suggest;
+use regex::Regex;
 use shards::connector::ConnectorError;
 
 use super::written::{written_rows, written_schema};
 use super::{Decode, Decoded, Encode, Malformed, take_records};
 use crate::connectors::ingest::IngestLayout;
-use crate::connectors::options::{TableOptions, nearest};
+use crate::connectors::options::TableOptions;
 use crate::connectors::records::RecordBoundary;
 
 /// The options of CSV.
@@ -24,8 +26,18 @@ use crate::connectors::records::RecordBoundary;
 pub struct CsvOptions {
     delimiter: u8,
     quote: u8,
-    /// Whether a file starts with the names of its columns.
-    pub has_header: bool,
+    header: Header,
+    /// The text of NULL, where it is not the empty field.
+    null_literal: Option<String>,
+}
+
+/// Whether a file starts with the names of its columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Header {
+    /// If its first record names a column of the table; written files do.
+    Automatic,
+    Always,
+    Never,
 }
 
 impl Default for CsvOptions {
@@ -33,16 +45,17 @@ impl Default for CsvOptions {
         CsvOptions {
             delimiter: b',',
             quote: b'"',
-            has_header: true,
+            header: Header::Automatic,
+            null_literal: None,
         }
     }
 }
 
 impl CsvOptions {
-    /// Reads `csv.field-delimiter`, `csv.quote-character` and `csv.header`.
+    /// Reads `csv.field-delimiter`, `csv.quote-character`, `csv.header` and `csv.null-literal`.
     ///
     /// # Errors
-    /// A value that is not one ASCII character, or neither true nor false.
+    /// A value that is not one ASCII character, or not one of the words.
     pub fn parse(options: &TableOptions<'_>) -> Result<CsvOptions, SqlError> {
         let character = |text: &str| match text {
             "\\t" => Some(b'\t'),
@@ -56,10 +69,19 @@ impl CsvOptions {
             Some(text) => character(text).ok_or_else(|| options.invalid("csv.field-delimiter", one))?,
         };
         let quote = options.parsed("csv.quote-character", one, character)?;
+        let words = [
+            ("auto", Header::Automatic),
+            ("true", Header::Always),
+            ("false", Header::Never),
+        ];
         Ok(CsvOptions {
             delimiter,
             quote: quote.unwrap_or(defaults.quote),
-            has_header: options.boolean("csv.header", defaults.has_header)?,
+            header: options.word("csv.header", &words)?.unwrap_or(defaults.header),
+            null_literal: options
+                .text("csv.null-literal")
+                .filter(|text| !text.is_empty())
+                .map(str::to_string),
         })
     }
 
@@ -68,10 +90,44 @@ impl CsvOptions {
         RecordBoundary::QuotedLine(self.quote)
     }
 
+    /// See [`super::RowFormat::header_length`].
+    pub fn header_length(&self, bytes: &[u8], declared: &[String]) -> usize {
+        if self.header == Header::Never || bytes.is_empty() {
+            return 0;
+        }
+        let length = self.boundary().first_record(bytes);
+        let is_header = match self.header {
+            Header::Always => true,
+            _ => self
+                .names(&bytes[..length])
+                .is_ok_and(|names| names.iter().any(|name| declared.contains(name))),
+        };
+        if is_header { length } else { 0 }
+    }
+
+    /// The names in a header.
+    fn names(&self, header: &[u8]) -> Result<Vec<String>, String> {
+        let header = header.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header);
+        let text = std::str::from_utf8(header).map_err(|_| "the header is not UTF-8".to_string())?;
+        let quote = char::from(self.quote);
+        let names = text
+            .trim_end_matches(['\r', '\n'])
+            .split(char::from(self.delimiter))
+            .map(|name| name.trim().trim_matches(quote).to_string());
+        Ok(names.collect())
+    }
+
     fn reader(&self, schema: SchemaRef) -> ReaderBuilder {
-        ReaderBuilder::new(schema)
+        let reader = ReaderBuilder::new(schema)
             .with_delimiter(self.delimiter)
-            .with_quote(self.quote)
+            .with_quote(self.quote);
+        match &self.null_literal {
+            None => reader,
+            Some(literal) => {
+                let pattern = format!("^{}$", regex::escape(literal));
+                reader.with_null_regex(Regex::new(&pattern).expect("invariant: an escaped text is a pattern"))
+            }
+        }
     }
 }
 
@@ -80,6 +136,7 @@ impl CsvOptions {
 pub struct CsvDecoder {
     options: CsvOptions,
     wanted: SchemaRef,
+    declared: Vec<String>,
     /// All columns of the file, and where the wanted ones are.
     columns: SchemaRef,
     projection: Vec<usize>,
@@ -88,12 +145,12 @@ pub struct CsvDecoder {
 impl CsvDecoder {
     /// A decoder of the wanted columns of `layout`.
     pub fn new(options: CsvOptions, layout: &IngestLayout) -> CsvDecoder {
-        let names: Vec<&str> = layout.declared.iter().map(String::as_str).collect();
         let (columns, projection) =
-            match_names(&names, &layout.physical).expect("invariant: wanted columns are declared");
+            match_names(&layout.declared, &layout.physical).expect("invariant: wanted columns are declared");
         CsvDecoder {
             options,
             wanted: layout.physical.clone(),
+            declared: layout.declared.clone(),
             columns,
             projection,
         }
@@ -125,20 +182,17 @@ impl CsvDecoder {
 }
 
 /// The columns of a file with these names, and where each wanted one stands.
-fn match_names(names: &[&str], wanted: &SchemaRef) -> Result<(SchemaRef, Vec<usize>), String> {
+fn match_names(names: &[String], wanted: &SchemaRef) -> Result<(SchemaRef, Vec<usize>), String> {
     let fields = names.iter().map(|name| match wanted.field_with_name(name) {
         Ok(field) => field.clone(),
-        Err(_) => Field::new(*name, DataType::Utf8, true),
+        Err(_) => Field::new(name, DataType::Utf8, true),
     });
     let columns = Schema::new(fields.collect::<Vec<_>>());
     let position = |field: &Arc<Field>| {
         let name = field.name();
         names.iter().position(|known| known == name).ok_or_else(|| {
-            let hint = match nearest(name, names.iter().copied()) {
-                Some(near) => format!("did you mean '{near}'?"),
-                None => format!("it has: {}", names.join(", ")),
-            };
-            format!("the header has no column '{name}'; {hint} (files without a header need 'csv.header' = 'false')")
+            let hint = suggest::hint(name, names, "it has");
+            format!("the header has no column '{name}'; {hint} ('csv.header' = 'false' says that there is no header)")
         })
     };
     let projection = wanted.fields().iter().map(position).collect::<Result<_, _>>()?;
@@ -147,19 +201,11 @@ fn match_names(names: &[&str], wanted: &SchemaRef) -> Result<(SchemaRef, Vec<usi
 
 impl Decode for CsvDecoder {
     fn start_file(&mut self, bytes: &[u8]) -> Result<usize, String> {
-        if !self.options.has_header || bytes.is_empty() {
-            return Ok(0);
-        }
-        let (length, _) = take_records(self.options.boundary(), bytes, 1);
-        let header = &bytes[..length];
-        let header = header.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header);
-        let text = std::str::from_utf8(header).map_err(|_| "the header is not UTF-8".to_string())?;
-        let quote = char::from(self.options.quote);
-        let names: Vec<&str> = text
-            .trim_end_matches(['\r', '\n'])
-            .split(char::from(self.options.delimiter))
-            .map(|name| name.trim().trim_matches(quote))
-            .collect();
+        let length = self.options.header_length(bytes, &self.declared);
+        let names = match length {
+            0 => self.declared.clone(),
+            _ => self.options.names(&bytes[..length])?,
+        };
         (self.columns, self.projection) = match_names(&names, &self.wanted)?;
         Ok(length)
     }
@@ -219,6 +265,7 @@ impl CsvEncoder {
             .with_header(header)
             .with_delimiter(self.options.delimiter)
             .with_quote(self.options.quote)
+            .with_null(self.options.null_literal.clone().unwrap_or_default())
             .build(out);
         writer.write(rows)
     }
@@ -226,7 +273,7 @@ impl CsvEncoder {
 
 impl Encode for CsvEncoder {
     fn header(&self) -> Option<Vec<u8>> {
-        if !self.options.has_header {
+        if self.options.header == Header::Never {
             return None;
         }
         let mut header = Vec::new();
@@ -237,7 +284,7 @@ impl Encode for CsvEncoder {
     }
 
     fn encode(&mut self, batch: &Batch, out: &mut Vec<u8>) -> Result<(), ConnectorError> {
-        let rows = written_rows(batch, &self.schema, self.has_ops)?;
+        let rows = written_rows(batch, &self.schema, self.has_ops, false)?;
         self.write(&rows, false, out)
             .map_err(|error| ConnectorError::new(format!("cannot write rows as CSV: {error}")))
     }

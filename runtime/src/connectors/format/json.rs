@@ -9,11 +9,42 @@ use arrow::error::ArrowError;
 use arrow_json::ReaderBuilder;
 use arrow_json::writer::{LineDelimited, WriterBuilder};
 use engine::batch::Batch;
+use engine::error::SqlError;
 use shards::connector::ConnectorError;
 
 use super::written::written_rows;
 use super::{Decode, Decoded, Encode, Malformed, take_records};
+use crate::connectors::options::TableOptions;
 use crate::connectors::records::RecordBoundary;
+
+/// The options of JSON.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JsonOptions {
+    /// Whether times are written as ISO 8601 has them.
+    iso_times: bool,
+}
+
+impl JsonOptions {
+    /// Reads `json.timestamp-format.standard`.
+    ///
+    /// # Errors
+    /// A wrong value, or `json.fail-on-missing-field`, which is not supported yet.
+    pub fn parse(options: &TableOptions<'_>) -> Result<JsonOptions, SqlError> {
+        if options.boolean("json.fail-on-missing-field", false)? {
+            return Err(options
+                .error(
+                    "json.fail-on-missing-field",
+                    "missing fields cannot be refused yet: they are NULL",
+                )
+                .hint("declare the column NOT NULL: then NULL and missing fields are malformed"));
+        }
+        let standard = [("SQL", false), ("ISO-8601", true)];
+        let iso_times = options.word("json.timestamp-format.standard", &standard)?;
+        Ok(JsonOptions {
+            iso_times: iso_times.unwrap_or(false),
+        })
+    }
+}
 
 /// Decodes lines into the wanted columns.
 #[derive(Debug)]
@@ -81,14 +112,19 @@ impl Decode for JsonDecoder {
 /// Writes one object a line, the op of a changelog row first.
 #[derive(Debug)]
 pub struct JsonEncoder {
+    options: JsonOptions,
     schema: SchemaRef,
     has_ops: bool,
 }
 
 impl JsonEncoder {
     /// An encoder of these columns.
-    pub fn new(schema: SchemaRef, has_ops: bool) -> JsonEncoder {
-        JsonEncoder { schema, has_ops }
+    pub fn new(options: JsonOptions, schema: SchemaRef, has_ops: bool) -> JsonEncoder {
+        JsonEncoder {
+            options,
+            schema,
+            has_ops,
+        }
     }
 }
 
@@ -98,7 +134,7 @@ impl Encode for JsonEncoder {
     }
 
     fn encode(&mut self, batch: &Batch, out: &mut Vec<u8>) -> Result<(), ConnectorError> {
-        let rows = written_rows(batch, &self.schema, self.has_ops)?;
+        let rows = written_rows(batch, &self.schema, self.has_ops, self.options.iso_times)?;
         let mut writer = WriterBuilder::new()
             .with_explicit_nulls(true)
             .build::<_, LineDelimited>(out);

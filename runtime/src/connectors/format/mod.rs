@@ -14,7 +14,7 @@ use super::ingest::IngestLayout;
 use super::options::TableOptions;
 use super::records::RecordBoundary;
 use csv::{CsvDecoder, CsvEncoder, CsvOptions};
-use json::{JsonDecoder, JsonEncoder};
+use json::{JsonDecoder, JsonEncoder, JsonOptions};
 
 pub mod csv;
 pub mod json;
@@ -89,13 +89,17 @@ pub enum FormatKind {
 }
 
 impl FormatKind {
-    /// Reads `'format'` and the options of that format.
+    /// Reads `'format'` and the options of that format; without `'format'`, `otherwise` is taken.
     ///
     /// # Errors
-    /// An unknown format, a wrong option.
-    pub fn parse(options: &TableOptions<'_>) -> Result<FormatKind, SqlError> {
-        match options.required("format", "one of 'json', 'csv', 'parquet'")? {
-            "json" | "ndjson" => Ok(FormatKind::Rows(RowFormat::Json)),
+    /// An unknown format, a wrong option, or neither a format nor another way to know it.
+    pub fn parse(options: &TableOptions<'_>, otherwise: Option<&str>) -> Result<FormatKind, SqlError> {
+        let name = match options.text("format").or(otherwise) {
+            Some(name) => name,
+            None => options.required("format", "one of 'json', 'csv', 'parquet'")?,
+        };
+        match name {
+            "json" | "ndjson" => Ok(FormatKind::Rows(RowFormat::Json(JsonOptions::parse(options)?))),
             "csv" => Ok(FormatKind::Rows(RowFormat::Csv(CsvOptions::parse(options)?))),
             "parquet" => Ok(FormatKind::Parquet),
             _ => Err(options.invalid("format", "one of 'json', 'csv', 'parquet'")),
@@ -107,12 +111,17 @@ impl FormatKind {
 #[derive(Clone, Debug)]
 pub enum RowFormat {
     /// One JSON object a line.
-    Json,
+    Json(JsonOptions),
     /// Separated values.
     Csv(CsvOptions),
 }
 
 impl RowFormat {
+    /// NDJSON as it is by default.
+    pub fn default_json() -> RowFormat {
+        RowFormat::Json(JsonOptions::default())
+    }
+
     /// CSV with a header.
     pub fn default_csv() -> RowFormat {
         RowFormat::Csv(CsvOptions::default())
@@ -121,7 +130,7 @@ impl RowFormat {
     /// The word before the dot of its options.
     fn name(&self) -> &'static str {
         match self {
-            RowFormat::Json => "json",
+            RowFormat::Json(_) => "json",
             RowFormat::Csv(_) => "csv",
         }
     }
@@ -129,7 +138,7 @@ impl RowFormat {
     /// What a file name ends with.
     pub fn extension(&self) -> &'static str {
         match self {
-            RowFormat::Json => ".ndjson",
+            RowFormat::Json(_) => ".ndjson",
             RowFormat::Csv(_) => ".csv",
         }
     }
@@ -137,23 +146,24 @@ impl RowFormat {
     /// How records end.
     pub fn boundary(&self) -> RecordBoundary {
         match self {
-            RowFormat::Json => RecordBoundary::Line,
+            RowFormat::Json(_) => RecordBoundary::Line,
             RowFormat::Csv(options) => options.boundary(),
         }
     }
 
-    /// Whether files start with a header.
-    pub fn has_header(&self) -> bool {
+    /// The bytes of the header that `bytes`, the start of a file, begins with; `declared` are the
+    /// names of the table's columns.
+    pub fn header_length(&self, bytes: &[u8], declared: &[String]) -> usize {
         match self {
-            RowFormat::Json => false,
-            RowFormat::Csv(options) => options.has_header,
+            RowFormat::Json(_) => 0,
+            RowFormat::Csv(options) => options.header_length(bytes, declared),
         }
     }
 
     /// A decoder of the wanted columns.
     pub fn decoder(&self, layout: &IngestLayout) -> Box<dyn Decode> {
         match self {
-            RowFormat::Json => Box::new(JsonDecoder::new(layout.physical.clone())),
+            RowFormat::Json(_) => Box::new(JsonDecoder::new(layout.physical.clone())),
             RowFormat::Csv(options) => Box::new(CsvDecoder::new(options.clone(), layout)),
         }
     }
@@ -161,7 +171,7 @@ impl RowFormat {
     /// An encoder of these columns, and of the op where rows carry one.
     pub fn encoder(&self, schema: &SchemaRef, has_ops: bool) -> Box<dyn Encode> {
         match self {
-            RowFormat::Json => Box::new(JsonEncoder::new(schema.clone(), has_ops)),
+            RowFormat::Json(options) => Box::new(JsonEncoder::new(*options, schema.clone(), has_ops)),
             RowFormat::Csv(options) => Box::new(CsvEncoder::new(options.clone(), schema.clone(), has_ops)),
         }
     }

@@ -22,11 +22,17 @@ pub fn written_schema(schema: &SchemaRef, has_ops: bool) -> SchemaRef {
     Arc::new(Schema::new(op.into_iter().chain(fields).collect::<Vec<_>>()))
 }
 
-/// The rows written for `batch`, whose columns get the names of `schema`.
+/// The rows written for `batch`, whose columns get the names of `schema`; times with a `T` between
+/// date and time if `iso_times`.
 ///
 /// # Errors
 /// A value that cannot be shown.
-pub fn written_rows(batch: &Batch, schema: &SchemaRef, has_ops: bool) -> Result<RecordBatch, ConnectorError> {
+pub fn written_rows(
+    batch: &Batch,
+    schema: &SchemaRef,
+    has_ops: bool,
+    iso_times: bool,
+) -> Result<RecordBatch, ConnectorError> {
     let failed = |error: ArrowError| ConnectorError::new(format!("cannot write a row: {error}"));
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(batch.rows().num_columns() + 1);
     if has_ops {
@@ -36,7 +42,7 @@ pub fn written_rows(batch: &Batch, schema: &SchemaRef, has_ops: bool) -> Result<
     for column in batch.rows().columns() {
         columns.push(match column.data_type() {
             DataType::Timestamp(unit, zone) => {
-                times_as_text(column, *unit, zone.is_some()).map_err(failed)?
+                times_as_text(column, *unit, zone.is_some(), iso_times).map_err(failed)?
             }
             _ => Arc::clone(column),
         });
@@ -45,18 +51,23 @@ pub fn written_rows(batch: &Batch, schema: &SchemaRef, has_ops: bool) -> Result<
 }
 
 /// `2024-05-01 10:00:00.000`, with as many digits as the type has.
-fn times_as_text(column: &ArrayRef, unit: TimeUnit, has_zone: bool) -> Result<ArrayRef, ArrowError> {
-    let format = match (unit, has_zone) {
-        (TimeUnit::Second | TimeUnit::Millisecond, false) => "%Y-%m-%d %H:%M:%S%.3f",
-        (TimeUnit::Microsecond, false) => "%Y-%m-%d %H:%M:%S%.6f",
-        (TimeUnit::Nanosecond, false) => "%Y-%m-%d %H:%M:%S%.9f",
-        (TimeUnit::Second | TimeUnit::Millisecond, true) => "%Y-%m-%d %H:%M:%S%.3fZ",
-        (TimeUnit::Microsecond, true) => "%Y-%m-%d %H:%M:%S%.6fZ",
-        (TimeUnit::Nanosecond, true) => "%Y-%m-%d %H:%M:%S%.9fZ",
+fn times_as_text(
+    column: &ArrayRef,
+    unit: TimeUnit,
+    has_zone: bool,
+    iso_times: bool,
+) -> Result<ArrayRef, ArrowError> {
+    let digits = match unit {
+        TimeUnit::Second | TimeUnit::Millisecond => 3,
+        TimeUnit::Microsecond => 6,
+        TimeUnit::Nanosecond => 9,
     };
+    let separator = if iso_times { 'T' } else { ' ' };
+    let zone = if has_zone { "Z" } else { "" };
+    let format = format!("%Y-%m-%d{separator}%H:%M:%S%.{digits}f{zone}");
     let options = FormatOptions::new()
-        .with_timestamp_format(Some(format))
-        .with_timestamp_tz_format(Some(format));
+        .with_timestamp_format(Some(&format))
+        .with_timestamp_tz_format(Some(&format));
     let formatter = ArrayFormatter::try_new(column.as_ref(), &options)?;
     let texts = (0..column.len()).map(|row| {
         let text = || formatter.value(row).try_to_string();
@@ -98,7 +109,7 @@ mod tests {
             String::from_utf8(text).unwrap()
         };
         assert_eq!(
-            encoded(RowFormat::Json),
+            encoded(RowFormat::default_json()),
             "{\"op\":\"+I\",\"id\":1,\"ms\":\"1970-01-01 00:00:00.000\",\"us\":\"1970-01-01 00:00:00.000001Z\"}\n\
              {\"op\":\"-D\",\"id\":null,\"ms\":null,\"us\":\"1970-01-01 00:00:00.000002Z\"}\n"
         );

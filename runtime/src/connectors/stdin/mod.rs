@@ -10,12 +10,13 @@ use shards::clock::Nanos;
 use shards::connector::{ConnectorError, Source, SourcePoll, SourceStatistics, SplitId};
 
 use super::decoding::{MalformedPolicy, TextRows};
+use super::filesystem::compression::Compression;
 use super::format::{FormatKind, RowFormat};
 use super::ingest::{IngestLayout, check_metadata};
 use super::options::TableOptions;
 use super::records::count_lines;
 use engine::error::SqlError;
-use reader::{InputMessage, InputQueues};
+use reader::{HeaderLength, InputMessage, InputQueues};
 
 pub mod reader;
 
@@ -25,6 +26,10 @@ pub struct StandardInput {
     /// How records become rows.
     pub format: RowFormat,
     policy: MalformedPolicy,
+    /// The names of the table's columns, by which a header is known.
+    declared: Vec<String>,
+    /// How the input is compressed.
+    pub compression: Compression,
     /// From the reader thread to the shards.
     pub queues: InputQueues,
 }
@@ -34,9 +39,13 @@ impl StandardInput {
     ///
     /// # Errors
     /// A wrong option or format.
-    pub fn prepare(options: &TableOptions<'_>, shards: usize) -> Result<StandardInput, SqlError> {
+    pub fn prepare(
+        options: &TableOptions<'_>,
+        layout: &IngestLayout,
+        shards: usize,
+    ) -> Result<StandardInput, SqlError> {
         check_metadata(options.table(), &[])?;
-        let FormatKind::Rows(format) = FormatKind::parse(options)? else {
+        let FormatKind::Rows(format) = FormatKind::parse(options, Some("json"))? else {
             return Err(options
                 .error(
                     "format",
@@ -46,9 +55,19 @@ impl StandardInput {
         };
         Ok(StandardInput {
             policy: format.malformed_policy(options)?,
+            declared: layout.declared.clone(),
+            compression: Compression::parse(options)?.unwrap_or(Compression::None),
             format,
             queues: InputQueues::new(shards),
         })
+    }
+}
+
+impl StandardInput {
+    /// Tells the header of the input.
+    pub fn header_length(&self) -> HeaderLength {
+        let (format, declared) = (self.format.clone(), self.declared.clone());
+        Box::new(move |bytes| format.header_length(bytes, &declared))
     }
 }
 

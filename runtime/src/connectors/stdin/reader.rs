@@ -42,6 +42,9 @@ pub enum InputMessage {
     Failure(ConnectorError),
 }
 
+/// How many of an input's first bytes are its header.
+pub type HeaderLength = Box<dyn Fn(&[u8]) -> usize + Send>;
+
 /// The queues between the reader thread and the shards.
 #[derive(Debug)]
 pub struct InputQueues {
@@ -77,7 +80,7 @@ impl InputQueues {
         input: impl Read + Send + 'static,
         name: &'static str,
         boundary: RecordBoundary,
-        has_header: bool,
+        header: HeaderLength,
         wakers: Vec<Arc<dyn Wake>>,
     ) {
         let senders = self
@@ -93,7 +96,7 @@ impl InputQueues {
                     senders,
                     wakers,
                     next: 0,
-                    awaits_header: has_header,
+                    header: Some(header),
                 };
                 if let Err(error) = deal_records(input, name, boundary, &mut dealer) {
                     dealer.deal(InputMessage::Failure(error));
@@ -109,7 +112,8 @@ struct Dealer {
     senders: Vec<SyncSender<InputMessage>>,
     wakers: Vec<Arc<dyn Wake>>,
     next: usize,
-    awaits_header: bool,
+    /// Tells the header off the first records, until they have come.
+    header: Option<HeaderLength>,
 }
 
 impl Dealer {
@@ -124,9 +128,13 @@ impl Dealer {
         true
     }
 
-    /// Takes the header off the first records, and gives it to all shards.
-    fn deal_header(&mut self, records: &mut Vec<u8>, boundary: RecordBoundary) -> bool {
-        let header: Arc<[u8]> = records.drain(..boundary.first_record(records)).collect();
+    /// Takes the header off the first records, if there is one, and gives it to all shards.
+    fn deal_header(&mut self, records: &mut Vec<u8>) -> bool {
+        let length = self.header.take().map_or(0, |length| length(records));
+        if length == 0 {
+            return true;
+        }
+        let header: Arc<[u8]> = records.drain(..length).collect();
         let shards = 0..self.senders.len();
         shards.fold(true, |goes_on, _| {
             self.deal(InputMessage::Header(Arc::clone(&header))) && goes_on
@@ -168,7 +176,7 @@ fn deal_records(
             let rest = buffer.split_off(whole);
             let mut records = std::mem::replace(&mut buffer, rest);
             line += count_lines(&records);
-            if std::mem::take(&mut dealer.awaits_header) && !dealer.deal_header(&mut records, boundary) {
+            if !dealer.deal_header(&mut records) {
                 return Ok(());
             }
             let line = line - count_lines(&records);
@@ -238,7 +246,13 @@ mod tests {
         let queues = InputQueues::new(2);
         let wakers: Vec<Arc<dyn Wake>> = vec![Arc::new(NoWake), Arc::new(NoWake)];
         let pieces = Pieces(vec!["a\nb", "c\nd\n", "e", "f"]);
-        queues.start(pieces, "standard input", RecordBoundary::Line, false, wakers);
+        queues.start(
+            pieces,
+            "standard input",
+            RecordBoundary::Line,
+            Box::new(|_| 0),
+            wakers,
+        );
         let read = |shard: usize| -> Vec<(u64, String)> {
             let receiver = queues.take_receiver(shard).unwrap();
             receiver
@@ -257,7 +271,7 @@ mod tests {
         let wakers: Vec<Arc<dyn Wake>> = vec![Arc::new(NoWake), Arc::new(NoWake)];
         let pieces = Pieces(vec!["a,b\n1,2\n", "3,4\n"]);
         let boundary = RecordBoundary::QuotedLine(b'"');
-        queues.start(pieces, "standard input", boundary, true, wakers);
+        queues.start(pieces, "standard input", boundary, Box::new(|_| 4), wakers);
         for (shard, records, line) in [(0, "1,2\n", 2), (1, "3,4\n", 3)] {
             let receiver = queues.take_receiver(shard).unwrap();
             let InputMessage::Header(header) = receiver.recv().unwrap() else {
@@ -277,7 +291,7 @@ mod tests {
             endless,
             "standard input",
             RecordBoundary::Line,
-            false,
+            Box::new(|_| 0),
             vec![Arc::new(NoWake)],
         );
         let message = queues.take_receiver(0).unwrap().recv().unwrap();
