@@ -20,7 +20,6 @@ use crate::connector_factory::ConnectorFactory;
 use crate::control::JobView;
 use crate::events::{Event, Failure};
 use crate::executor::{MakeShard, ShardLoop, ShardWaker, Turn};
-use crate::job;
 use crate::progress::Progress;
 
 /// A job taken apart: one maker and one waker a shard, and what the control thread holds.
@@ -138,7 +137,8 @@ struct Blueprint {
 impl Blueprint {
     fn build(self) -> Result<Shard, String> {
         let id = self.endpoint.shard();
-        let operators = job::operators(&self.plan, id).map_err(|error| error.to_string())?;
+        let operators =
+            engine::operators::build::build_all(&self.plan, id).map_err(|error| error.to_string())?;
         let (sources, sinks) = self.connectors(id)?;
         let parts = ShardParts {
             id,

@@ -4,9 +4,8 @@ use std::io::Read;
 use std::path::Path;
 
 use engine::compile::compile;
-use engine::error::{ExecutionError, Position, SqlError};
-use engine::operators::Operator;
-use engine::plan::{NodeKind, PlanNode, StreamPlan, explain};
+use engine::error::{Position, SqlError};
+use engine::plan::{NodeKind, PlanNode, explain};
 use engine::sql::statement::SetOption;
 
 pub use engine::compile::Job;
@@ -82,21 +81,6 @@ impl JobText {
     pub fn render(&self, error: &SqlError) -> String {
         error.render(&self.name, &self.sql)
     }
-}
-
-/// The operators of shard `shard`, by node.
-///
-/// # Errors
-/// An operator cannot be made from its node.
-pub fn operators(plan: &StreamPlan, _shard: usize) -> Result<Vec<Option<Box<dyn Operator>>>, ExecutionError> {
-    let operator = |node: &PlanNode| match &node.kind {
-        NodeKind::Source(_) | NodeKind::Exchange(_) | NodeKind::Sink(_) => Ok(None),
-        _ => Err(ExecutionError::new(
-            "shard",
-            "operators are not part of this build",
-        )),
-    };
-    plan.nodes.iter().map(operator).collect()
 }
 
 /// `key=value` of `--set` as an option that has no place in the text.

@@ -429,11 +429,16 @@ impl Builder<'_> {
     ) -> Result<Lowered, SqlError> {
         let lowered = self.materialise(lowered);
         let width = self.nodes[lowered.node].schema.fields().len();
-        let in_order = lowered
-            .columns
-            .iter()
-            .enumerate()
-            .all(|(i, &c)| c == ColumnSource::Physical(i));
+        let schema = self.nodes[lowered.node].schema.clone();
+        let in_order =
+            lowered
+                .columns
+                .iter()
+                .zip(logical.fields())
+                .enumerate()
+                .all(|(index, (&column, field))| {
+                    column == ColumnSource::Physical(index) && schema.field(index).name() == field.name()
+                });
         if in_order && lowered.columns.len() == width {
             return Ok(lowered);
         }
