@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use engine::changelog::Changelog;
+use engine::formats::Encoder;
 use engine::plan::{SinkSpec, SourceSpec};
 use shards::connector::{ConnectorError, Sink, Source};
 
@@ -83,7 +84,7 @@ pub fn make_sink(
         "invariant: the job was prepared for this many shards"
     );
     let schema = written_schema(sink, schema);
-    let lines = |encoder: Box<dyn format::Encode>| {
+    let lines = |encoder: Box<dyn Encoder>| {
         Box::new(LinesSink::new(context.stdout(), shard, sink.statement, encoder))
     };
     Ok(match context.sink(sink)? {

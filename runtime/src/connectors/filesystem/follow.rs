@@ -251,7 +251,7 @@ impl FollowedFile {
             buffer.resize(wanted, 0);
             let read = self.read_at(buffer)?;
             buffer.truncate(read);
-            let whole = boundary.whole_records(buffer);
+            let whole = boundary.last_record_end(buffer);
             if whole > 0 {
                 buffer.truncate(whole);
                 self.offset += whole as u64;

@@ -107,7 +107,7 @@ impl FileStream {
             } else {
                 0
             };
-            let whole = match self.boundary.whole_records(&buffer[scan_from..]) {
+            let whole = match self.boundary.last_record_end(&buffer[scan_from..]) {
                 0 => 0,
                 length => scan_from + length,
             };

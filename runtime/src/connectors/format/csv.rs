@@ -11,15 +11,15 @@ use arrow::error::ArrowError;
 use arrow_csv::{ReaderBuilder, WriterBuilder};
 use engine::batch::Batch;
 use engine::error::SqlError;
+use engine::formats::boundary::RecordBoundary;
+use engine::formats::{Decoded, Decoder, Encoder, FormatError, Malformed};
 use engine::sql::suggest;
 use regex::Regex;
-use shards::connector::ConnectorError;
 
+use super::take_records;
 use super::written::{written_rows, written_schema};
-use super::{Decode, Decoded, Encode, Malformed, take_records};
 use crate::connectors::ingest::IngestLayout;
 use crate::connectors::options::TableOptions;
-use crate::connectors::records::RecordBoundary;
 
 /// The options of CSV.
 #[derive(Clone, Debug)]
@@ -87,7 +87,10 @@ impl CsvOptions {
 
     /// How records end.
     pub fn boundary(&self) -> RecordBoundary {
-        RecordBoundary::QuotedLine(self.quote)
+        RecordBoundary::QuotedLine {
+            quote: self.quote,
+            delimiter: self.delimiter,
+        }
     }
 
     /// See [`super::RowFormat::header_length`].
@@ -95,7 +98,7 @@ impl CsvOptions {
         if self.header == Header::Never || bytes.is_empty() {
             return 0;
         }
-        let length = self.boundary().first_record(bytes);
+        let length = self.boundary().first_record_end(bytes).unwrap_or(bytes.len());
         let is_header = match self.header {
             Header::Always => true,
             _ => self
@@ -199,14 +202,14 @@ fn match_names(names: &[String], wanted: &SchemaRef) -> Result<(SchemaRef, Vec<u
     Ok((Arc::new(columns), projection))
 }
 
-impl Decode for CsvDecoder {
-    fn start_file(&mut self, bytes: &[u8]) -> Result<usize, String> {
+impl Decoder for CsvDecoder {
+    fn start_file(&mut self, bytes: &[u8]) -> Result<usize, FormatError> {
         let length = self.options.header_length(bytes, &self.declared);
         let names = match length {
             0 => self.declared.clone(),
-            _ => self.options.names(&bytes[..length])?,
+            _ => self.options.names(&bytes[..length]).map_err(FormatError::new)?,
         };
-        (self.columns, self.projection) = match_names(&names, &self.wanted)?;
+        (self.columns, self.projection) = match_names(&names, &self.wanted).map_err(FormatError::new)?;
         Ok(length)
     }
 
@@ -215,9 +218,9 @@ impl Decode for CsvDecoder {
         let (length, count) = take_records(boundary, bytes, rows_max);
         if let Ok(rows) = self.decode_records(&bytes[..length], count) {
             return Decoded {
-                rows,
+                rows: rows.unwrap_or_else(|| RecordBatch::new_empty(self.wanted.clone())),
                 consumed: length,
-                malformed: None,
+                malformed: Vec::new(),
             };
         }
         let (mut start, mut good) = (0, 0);
@@ -230,9 +233,16 @@ impl Decode for CsvDecoder {
                 // The line numbers of a single record say nothing; the caller knows the true one.
                 let reason = error.split(" at line").next().unwrap_or(&error).to_string();
                 return Decoded {
-                    rows: rows.expect("invariant: records that decode alone decode together"),
+                    rows: rows
+                        .expect("invariant: records that decode alone decode together")
+                        .unwrap_or_else(|| RecordBatch::new_empty(self.wanted.clone())),
                     consumed: end,
-                    malformed: Some(Malformed { start, end, reason }),
+                    malformed: vec![Malformed {
+                        start,
+                        end,
+                        rows_before: good,
+                        reason,
+                    }],
                 };
             }
             good += count;
@@ -271,7 +281,7 @@ impl CsvEncoder {
     }
 }
 
-impl Encode for CsvEncoder {
+impl Encoder for CsvEncoder {
     fn header(&self) -> Option<Vec<u8>> {
         if self.options.header == Header::Never {
             return None;
@@ -283,9 +293,9 @@ impl Encode for CsvEncoder {
         Some(header)
     }
 
-    fn encode(&mut self, batch: &Batch, out: &mut Vec<u8>) -> Result<(), ConnectorError> {
+    fn encode(&mut self, batch: &Batch, out: &mut Vec<u8>) -> Result<(), FormatError> {
         let rows = written_rows(batch, &self.schema, self.has_ops, false)?;
         self.write(&rows, false, out)
-            .map_err(|error| ConnectorError::new(format!("cannot write rows as CSV: {error}")))
+            .map_err(|error| FormatError::new(format!("cannot write rows as CSV: {error}")))
     }
 }

@@ -10,12 +10,12 @@ use arrow_json::ReaderBuilder;
 use arrow_json::writer::{LineDelimited, WriterBuilder};
 use engine::batch::Batch;
 use engine::error::SqlError;
-use shards::connector::ConnectorError;
+use engine::formats::boundary::RecordBoundary;
+use engine::formats::{Decoded, Decoder, Encoder, FormatError, Malformed};
 
+use super::take_records;
 use super::written::written_rows;
-use super::{Decode, Decoded, Encode, Malformed, take_records};
 use crate::connectors::options::TableOptions;
-use crate::connectors::records::RecordBoundary;
 
 /// The options of JSON.
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,8 +75,8 @@ impl JsonDecoder {
     }
 }
 
-impl Decode for JsonDecoder {
-    fn start_file(&mut self, _bytes: &[u8]) -> Result<usize, String> {
+impl Decoder for JsonDecoder {
+    fn start_file(&mut self, _bytes: &[u8]) -> Result<usize, FormatError> {
         Ok(0)
     }
 
@@ -84,9 +84,9 @@ impl Decode for JsonDecoder {
         let (length, count) = take_records(RecordBoundary::Line, bytes, rows_max);
         if let Ok(rows) = self.decode_lines(&bytes[..length], count) {
             return Decoded {
-                rows,
+                rows: rows.unwrap_or_else(|| RecordBatch::new_empty(self.schema.clone())),
                 consumed: length,
-                malformed: None,
+                malformed: Vec::new(),
             };
         }
         let (mut start, mut good) = (0, 0);
@@ -97,9 +97,16 @@ impl Decode for JsonDecoder {
                 let rows = self.decode_lines(&bytes[..start], good);
                 let reason = error.to_string();
                 return Decoded {
-                    rows: rows.expect("invariant: lines that decode alone decode together"),
+                    rows: rows
+                        .expect("invariant: lines that decode alone decode together")
+                        .unwrap_or_else(|| RecordBatch::new_empty(self.schema.clone())),
                     consumed: end,
-                    malformed: Some(Malformed { start, end, reason }),
+                    malformed: vec![Malformed {
+                        start,
+                        end,
+                        rows_before: good,
+                        reason,
+                    }],
                 };
             }
             good += count;
@@ -128,12 +135,12 @@ impl JsonEncoder {
     }
 }
 
-impl Encode for JsonEncoder {
+impl Encoder for JsonEncoder {
     fn header(&self) -> Option<Vec<u8>> {
         None
     }
 
-    fn encode(&mut self, batch: &Batch, out: &mut Vec<u8>) -> Result<(), ConnectorError> {
+    fn encode(&mut self, batch: &Batch, out: &mut Vec<u8>) -> Result<(), FormatError> {
         let rows = written_rows(batch, &self.schema, self.has_ops, self.options.iso_times)?;
         let mut writer = WriterBuilder::new()
             .with_explicit_nulls(true)
@@ -141,6 +148,6 @@ impl Encode for JsonEncoder {
         writer
             .write(&rows)
             .and_then(|()| writer.finish())
-            .map_err(|error| ConnectorError::new(format!("cannot write rows as JSON: {error}")))
+            .map_err(|error| FormatError::new(format!("cannot write rows as JSON: {error}")))
     }
 }

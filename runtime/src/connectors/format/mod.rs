@@ -3,16 +3,14 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use engine::batch::Batch;
 use engine::error::SqlError;
-use shards::connector::ConnectorError;
+use engine::formats::boundary::RecordBoundary;
+use engine::formats::{Decoder, Encoder};
 
 use super::decoding::MalformedPolicy;
 use super::ingest::IngestLayout;
 use super::options::TableOptions;
-use super::records::RecordBoundary;
 use csv::{CsvDecoder, CsvEncoder, CsvOptions};
 use json::{JsonDecoder, JsonEncoder, JsonOptions};
 
@@ -20,58 +18,14 @@ pub mod csv;
 pub mod json;
 mod written;
 
-/// Rows to lines.
-pub trait Encode: Send {
-    /// What stands before the first row of a file.
-    fn header(&self) -> Option<Vec<u8>>;
-
-    /// Appends the rows as whole lines.
-    ///
-    /// # Errors
-    /// A value that the format cannot hold.
-    fn encode(&mut self, batch: &Batch, out: &mut Vec<u8>) -> Result<(), ConnectorError>;
-}
-
-/// Whole records to rows.
-pub trait Decode: Send {
-    /// Takes a file's header off its first bytes, and gives its length.
-    ///
-    /// # Errors
-    /// When the header lacks a wanted column.
-    fn start_file(&mut self, bytes: &[u8]) -> Result<usize, String>;
-
-    /// Decodes at most `rows_max` records, and no further than the first malformed one.
-    fn decode(&mut self, bytes: &[u8], rows_max: usize) -> Decoded;
-}
-
-/// What a call of [`Decode::decode`] gave.
-#[derive(Debug)]
-pub struct Decoded {
-    /// The rows.
-    pub rows: Option<RecordBatch>,
-    /// Bytes used, those of the malformed record included; more than none.
-    pub consumed: usize,
-    /// The record after `rows`, if it could not be decoded.
-    pub malformed: Option<Malformed>,
-}
-
-/// A record that could not be decoded.
-#[derive(Debug)]
-pub struct Malformed {
-    /// Where it starts in the bytes given.
-    pub start: usize,
-    /// Where it ends.
-    pub end: usize,
-    /// Why.
-    pub reason: String,
-}
-
 /// The length of the first records of `bytes`, at most `rows_max` that are not blank, and how many
 /// those are. The last record may lack its line break.
 fn take_records(boundary: RecordBoundary, bytes: &[u8], rows_max: usize) -> (usize, usize) {
     let (mut length, mut count) = (0, 0);
     while length < bytes.len() && count < rows_max {
-        let record = boundary.first_record(&bytes[length..]);
+        let record = boundary
+            .first_record_end(&bytes[length..])
+            .unwrap_or(bytes.len() - length);
         let is_blank = bytes[length..length + record].iter().all(u8::is_ascii_whitespace);
         count += usize::from(!is_blank);
         length += record;
@@ -161,7 +115,7 @@ impl RowFormat {
     }
 
     /// A decoder of the wanted columns.
-    pub fn decoder(&self, layout: &IngestLayout) -> Box<dyn Decode> {
+    pub fn decoder(&self, layout: &IngestLayout) -> Box<dyn Decoder> {
         match self {
             RowFormat::Json(_) => Box::new(JsonDecoder::new(layout.physical.clone())),
             RowFormat::Csv(options) => Box::new(CsvDecoder::new(options.clone(), layout)),
@@ -169,7 +123,7 @@ impl RowFormat {
     }
 
     /// An encoder of these columns, and of the op where rows carry one.
-    pub fn encoder(&self, schema: &SchemaRef, has_ops: bool) -> Box<dyn Encode> {
+    pub fn encoder(&self, schema: &SchemaRef, has_ops: bool) -> Box<dyn Encoder> {
         match self {
             RowFormat::Json(options) => Box::new(JsonEncoder::new(*options, schema.clone(), has_ops)),
             RowFormat::Csv(options) => Box::new(CsvEncoder::new(options.clone(), schema.clone(), has_ops)),

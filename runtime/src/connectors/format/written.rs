@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use engine::batch::Batch;
-use shards::connector::ConnectorError;
+use engine::formats::FormatError;
 
 /// The column that carries the op of a changelog row: `+I`, `-U`, `+U`, `-D`.
 const OP_COLUMN: &str = "op";
@@ -32,8 +32,8 @@ pub fn written_rows(
     schema: &SchemaRef,
     has_ops: bool,
     iso_times: bool,
-) -> Result<RecordBatch, ConnectorError> {
-    let failed = |error: ArrowError| ConnectorError::new(format!("cannot write a row: {error}"));
+) -> Result<RecordBatch, FormatError> {
+    let failed = |error: ArrowError| FormatError::new(format!("cannot write a row: {error}"));
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(batch.rows().num_columns() + 1);
     if has_ops {
         let ops = (0..batch.len()).map(|row| batch.op(row).short_name());

@@ -167,7 +167,7 @@ fn deal_records(
         buffer.truncate(held + read);
         // Without quotes only the new bytes can hold the end of a record.
         let scan_from = if boundary.is_splittable() { held } else { 0 };
-        let whole = match boundary.whole_records(&buffer[scan_from..]) {
+        let whole = match boundary.last_record_end(&buffer[scan_from..]) {
             _ if read == 0 => buffer.len(),
             0 => 0,
             length => scan_from + length,
@@ -270,7 +270,10 @@ mod tests {
         let queues = InputQueues::new(2);
         let wakers: Vec<Arc<dyn Wake>> = vec![Arc::new(NoWake), Arc::new(NoWake)];
         let pieces = Pieces(vec!["a,b\n1,2\n", "3,4\n"]);
-        let boundary = RecordBoundary::QuotedLine(b'"');
+        let boundary = RecordBoundary::QuotedLine {
+            quote: b'"',
+            delimiter: b',',
+        };
         queues.start(pieces, "standard input", boundary, Box::new(|_| 4), wakers);
         for (shard, records, line) in [(0, "1,2\n", 2), (1, "3,4\n", 3)] {
             let receiver = queues.take_receiver(shard).unwrap();
