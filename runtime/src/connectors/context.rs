@@ -14,6 +14,7 @@ use engine::plan::{NodeKind, PlanNode, SinkSpec, SourceSpec, StreamPlan};
 use shards::connector::ConnectorError;
 
 use super::filesystem::FilesystemTable;
+use super::filesystem::compression::Compression;
 use super::filesystem::sink::FilesystemSinkTable;
 use super::format::{FormatKind, RowFormat};
 use super::ingest::IngestLayout;
@@ -137,10 +138,13 @@ impl ConnectorContext {
                     .map_err(|error| ConnectorError::new(format!("cannot read standard input: {error}")))?;
                 // A bigger pipe means fewer switches between producer and reader; only a wish.
                 let _ = rustix::pipe::fcntl_setpipe_size(&descriptor, 1 << 20);
-                let boundary = input.format.boundary();
+                let (boundary, header) = (input.format.boundary(), input.header_length());
+                let bytes = input.compression.reader(File::from(descriptor));
+                let bytes = bytes
+                    .map_err(|error| ConnectorError::new(format!("cannot read standard input: {error}")))?;
                 input
                     .queues
-                    .start(File::from(descriptor), "standard input", boundary, wakers.clone());
+                    .start(bytes, "standard input", boundary, header, wakers.clone());
             }
         }
         Ok(())
@@ -201,7 +205,11 @@ impl ConnectorContext {
                         .table_error("standard input is read by two sources, but can be read only once")
                         .hint("read it through one table, and use the same columns in every statement"));
                 }
-                PreparedSource::StandardInput(StandardInput::prepare(&options, self.shards)?)
+                PreparedSource::StandardInput(StandardInput::prepare(
+                    &options,
+                    &IngestLayout::new(source),
+                    self.shards,
+                )?)
             }
             "memory" => PreparedSource::Memory(config.memory_tables.get(name).cloned().unwrap_or_default()),
             other => return Err(wrong_direction(&options, other, SOURCES)),
@@ -231,7 +239,11 @@ impl ConnectorContext {
                         PreparedSink::Filesystem(FilesystemSinkTable::prepare(&options, &input.changelog)?)
                     }
                     "stdout" => prepare_stdout(&options, config.output)?,
-                    "print" => PreparedSink::Print(PrintEncoder::new(options.text("sink.print-identifier"))),
+                    "print" => PreparedSink::Print(PrintEncoder::new(
+                        options
+                            .text("sink.print-identifier")
+                            .or(options.text("print-identifier")),
+                    )),
                     "blackhole" => PreparedSink::Blackhole,
                     "memory" => PreparedSink::Memory(Collected::default()),
                     other => return Err(wrong_direction(&options, other, SINKS)),
@@ -261,20 +273,21 @@ fn standard_output(wanted: OutputFormat) -> OutputFormat {
 
 /// A `stdout` table: its `format` decides, then the command line.
 fn prepare_stdout(options: &TableOptions<'_>, output: OutputFormat) -> Result<PreparedSink, SqlError> {
-    match options.text("format") {
-        Some("table") => return Ok(PreparedSink::Table),
-        Some(_) => {}
-        None => {
-            return Ok(match standard_output(output) {
-                OutputFormat::Csv => PreparedSink::Lines(RowFormat::default_csv()),
-                OutputFormat::Table => PreparedSink::Table,
-                _ => PreparedSink::Lines(RowFormat::default_json()),
-            });
-        }
+    if Compression::parse(options)?.is_some_and(|wanted| wanted != Compression::None) {
+        return Err(options
+            .error("compression", "standard output is not compressed")
+            .hint("pipe it into gzip or zstd"));
     }
-    match FormatKind::parse(options)? {
+    if options.text("format").is_none() {
+        return Ok(match standard_output(output) {
+            OutputFormat::Csv => PreparedSink::Lines(RowFormat::default_csv()),
+            OutputFormat::Table => PreparedSink::Table,
+            _ => PreparedSink::Lines(RowFormat::default_json()),
+        });
+    }
+    match FormatKind::parse(options, None)? {
         FormatKind::Rows(format) => Ok(PreparedSink::Lines(format)),
-        FormatKind::Parquet => Err(options.invalid("format", "one of 'json', 'csv', 'table'")),
+        FormatKind::Parquet => Err(options.invalid("format", "one of 'json', 'csv'")),
     }
 }
 

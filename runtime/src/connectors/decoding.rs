@@ -9,9 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use engine::formats::{Decoder, FormatError, Malformed};
 use shards::connector::ConnectorError;
-
-use super::format::Decode;
 
 /// What becomes of a record that cannot be decoded.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +26,7 @@ pub enum MalformedPolicy {
 
 /// Decodes one buffer of whole records after the other.
 pub struct TextRows {
-    decoder: Box<dyn Decode>,
+    decoder: Box<dyn Decoder>,
     policy: MalformedPolicy,
     buffer: Vec<u8>,
     cursor: usize,
@@ -46,7 +45,7 @@ impl std::fmt::Debug for TextRows {
 
 impl TextRows {
     /// A decoder with an empty buffer.
-    pub fn new(decoder: Box<dyn Decode>, policy: MalformedPolicy) -> TextRows {
+    pub fn new(decoder: Box<dyn Decoder>, policy: MalformedPolicy) -> TextRows {
         TextRows {
             decoder,
             policy,
@@ -88,12 +87,19 @@ impl TextRows {
         self.cursor = first;
     }
 
-    /// The buffer is the beginning of a file: a header is read and left out.
+    /// The buffer is a piece of a file: of its beginning, where the header (which may be empty) is
+    /// read, left out and kept in `header`; or of what follows a beginning with that header.
     ///
     /// # Errors
     /// When the header lacks a wanted column.
-    pub fn start_file(&mut self) -> Result<(), String> {
-        self.cursor += self.decoder.start_file(&self.buffer[self.cursor..])?;
+    pub fn enter_file(&mut self, is_start: bool, header: &mut Box<[u8]>) -> Result<(), FormatError> {
+        if is_start {
+            let length = self.decoder.start_file(&self.buffer[self.cursor..])?;
+            *header = self.buffer[self.cursor..self.cursor + length].into();
+            self.cursor += length;
+        } else if !header.is_empty() {
+            self.decoder.start_file(header)?;
+        }
         Ok(())
     }
 
@@ -118,30 +124,36 @@ impl TextRows {
             let decoded = self.decoder.decode(&self.buffer[start..], rows_max);
             assert!(decoded.consumed > 0, "invariant: a decoder makes progress");
             self.cursor += decoded.consumed;
-            if let Some(malformed) = decoded.malformed {
-                let record = start + malformed.start..start + malformed.end;
+            let mut rows = decoded.rows;
+            for malformed in &decoded.malformed {
                 self.malformed += 1;
-                self.failure = match self.dispose(&self.buffer[record.clone()]) {
-                    Ok(true) => None,
-                    Ok(false) => Some(ConnectorError::new(format!(
-                        "{}: {}",
-                        place(&self.buffer, record.start),
-                        malformed.reason
-                    ))),
-                    Err(error) => Some(error),
-                };
+                if let Err(failure) = self.dispose(start, malformed, &place) {
+                    rows = rows.slice(0, malformed.rows_before);
+                    self.failure = Some(failure);
+                    break;
+                }
             }
-            if let Some(rows) = decoded.rows.filter(|rows| rows.num_rows() > 0) {
+            if rows.num_rows() > 0 {
                 return Ok(Some(rows));
             }
         }
     }
 
-    /// Applies the policy to a malformed record; whether the job goes on.
-    fn dispose(&self, record: &[u8]) -> Result<bool, ConnectorError> {
+    /// Applies the policy to a malformed record of what was decoded from `start` on; an error if
+    /// the job stops with it.
+    fn dispose(
+        &self,
+        start: usize,
+        malformed: &Malformed,
+        place: impl Fn(&[u8], usize) -> String,
+    ) -> Result<(), ConnectorError> {
+        let record = &self.buffer[start + malformed.start..start + malformed.end];
         match &self.policy {
-            MalformedPolicy::Fail => Ok(false),
-            MalformedPolicy::Skip => Ok(true),
+            MalformedPolicy::Fail => {
+                let place = place(&self.buffer, start + malformed.start);
+                Err(ConnectorError::new(format!("{place}: {}", malformed.reason)))
+            }
+            MalformedPolicy::Skip => Ok(()),
             MalformedPolicy::DeadLetter(path, file) => {
                 let mut line = record.to_vec();
                 if line.last() != Some(&b'\n') {
@@ -154,8 +166,7 @@ impl TextRows {
                         "cannot write the dead-letter file {}: {error}",
                         path.display()
                     ))
-                })?;
-                Ok(true)
+                })
             }
         }
     }

@@ -9,7 +9,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use engine::error::SqlError;
 use engine::plan::SourceSpec;
-use engine::sql::catalog::{TableColumnKind, TableDefinition};
+use engine::sql::catalog::{TableColumn, TableColumnKind, TableDefinition};
 
 /// The wanted columns of one source.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct IngestLayout {
     pub schema: SchemaRef,
     /// Those that are decoded from records.
     pub physical: SchemaRef,
+    /// The names of all columns that records have, in the order declared.
+    pub declared: Vec<String>,
     /// Where each delivered column comes from.
     columns: Vec<IngestColumn>,
 }
@@ -57,7 +59,10 @@ impl IngestLayout {
             .iter()
             .map(|&index| deliverable[index].field.clone())
             .collect();
+        let is_physical = |column: &&&TableColumn| matches!(column.kind, TableColumnKind::Physical);
+        let declared = deliverable.iter().filter(is_physical);
         IngestLayout {
+            declared: declared.map(|column| column.field.name().clone()).collect(),
             schema: Arc::new(Schema::new(fields)),
             physical: Arc::new(Schema::new(physical)),
             columns,

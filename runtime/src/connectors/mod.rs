@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use engine::changelog::Changelog;
+use engine::formats::Encoder;
 use engine::plan::{SinkSpec, SourceSpec};
 use shards::connector::{ConnectorError, Sink, Source};
 
@@ -32,7 +33,6 @@ pub mod stdout;
 pub mod testing;
 
 pub use context::{ConnectorConfig, ConnectorContext, OutputFormat, Wake};
-pub use options::check_table;
 
 use context::{PreparedSink, PreparedSource};
 use stdout::sink::{LinesSink, TableSink};
@@ -84,13 +84,13 @@ pub fn make_sink(
         "invariant: the job was prepared for this many shards"
     );
     let schema = written_schema(sink, schema);
-    let lines = |encoder: Box<dyn format::Encode>| {
+    let lines = |encoder: Box<dyn Encoder>| {
         Box::new(LinesSink::new(context.stdout(), shard, sink.statement, encoder))
     };
     Ok(match context.sink(sink)? {
         PreparedSink::Filesystem(table) => Box::new(table.sink(shard, schema, changelog.has_ops())),
         PreparedSink::Print(encoder) => lines(Box::new(encoder.clone())),
-        PreparedSink::Lines(format) => lines(format.encoder(&schema, changelog.has_ops())?),
+        PreparedSink::Lines(format) => lines(format.encoder(&schema, changelog.has_ops())),
         PreparedSink::Table => Box::new(TableSink::new(context.stdout(), shard, sink.statement)),
         PreparedSink::Blackhole => Box::new(blackhole::BlackholeSink),
         PreparedSink::Memory(collected) => Box::new(memory::MemorySink::new(collected.clone())),

@@ -4,9 +4,7 @@ use std::io::Write;
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use engine::batch::Batch;
-use shards::connector::ConnectorError;
-
-use super::format::Encode;
+use engine::formats::{Encoder, FormatError};
 
 /// Writes rows as Flink's print connector does.
 #[derive(Clone, Debug)]
@@ -23,12 +21,8 @@ impl PrintEncoder {
     }
 }
 
-impl Encode for PrintEncoder {
-    fn header(&self) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn encode(&mut self, batch: &Batch, out: &mut Vec<u8>) -> Result<(), ConnectorError> {
+impl Encoder for PrintEncoder {
+    fn encode(&mut self, batch: &Batch, out: &mut Vec<u8>) -> Result<(), FormatError> {
         let options = FormatOptions::new()
             .with_null("null")
             .with_timestamp_format(Some("%Y-%m-%dT%H:%M:%S%.f"))
@@ -39,7 +33,7 @@ impl Encode for PrintEncoder {
             .iter()
             .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| ConnectorError::new(format!("print: {error}")))?;
+            .map_err(|error| FormatError::new(format!("print: {error}")))?;
         for row in 0..batch.len() {
             out.extend_from_slice(self.prefix.as_bytes());
             out.extend_from_slice(batch.op(row).short_name().as_bytes());
@@ -49,7 +43,7 @@ impl Encode for PrintEncoder {
                     out.extend_from_slice(b", ");
                 }
                 write!(out, "{}", formatter.value(row))
-                    .map_err(|error| ConnectorError::new(format!("print: {error}")))?;
+                    .map_err(|error| FormatError::new(format!("print: {error}")))?;
             }
             out.extend_from_slice(b"]\n");
         }

@@ -4,8 +4,11 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use engine::error::SqlError;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
+
+use crate::connectors::options::TableOptions;
 
 /// How a file is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,14 +22,19 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The words of the option `compression`.
-    pub const WORDS: &[(&str, Compression)] = &[
-        ("none", Compression::None),
-        ("gzip", Compression::Gzip),
-        ("gz", Compression::Gzip),
-        ("zstd", Compression::Zstd),
-        ("zst", Compression::Zstd),
-    ];
+    /// What the option `compression` says; `None` leaves it to the extension.
+    ///
+    /// # Errors
+    /// Another word.
+    pub fn parse(options: &TableOptions<'_>) -> Result<Option<Compression>, SqlError> {
+        let words = [
+            ("auto", None),
+            ("none", Some(Compression::None)),
+            ("gzip", Some(Compression::Gzip)),
+            ("zstd", Some(Compression::Zstd)),
+        ];
+        Ok(options.word("compression", &words)?.flatten())
+    }
 
     /// What the extension of `path` says.
     pub fn of_path(path: &Path) -> Compression {
@@ -47,7 +55,7 @@ impl Compression {
     }
 
     /// The decompressed bytes of a file.
-    pub fn reader(self, file: File) -> io::Result<Box<dyn Read>> {
+    pub fn reader(self, file: File) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self {
             Compression::None => Box::new(file),
             Compression::Gzip => Box::new(MultiGzDecoder::new(io::BufReader::with_capacity(1 << 16, file))),

@@ -37,6 +37,7 @@ struct FollowedFile {
     offset: u64,
     /// The number of that line.
     line: u64,
+    header: Box<[u8]>,
     /// Set while the file is one of the source's splits.
     split: Option<SplitId>,
     /// Read to its end since the last look.
@@ -78,7 +79,7 @@ impl FollowedFiles {
     ) -> Result<FollowedFiles, ConnectorError> {
         let layout = IngestLayout::new(source);
         let text = table
-            .text_rows(&layout)?
+            .text_rows(&layout)
             .expect("invariant: only text is followed");
         let following = table.follow.clone().expect("invariant: the table is followed");
         let mut part = FollowedFiles {
@@ -177,10 +178,8 @@ impl FollowedFiles {
             if !file.read_lines(self.table.boundary(), self.text.buffer())? {
                 continue;
             }
-            if offset == 0 {
-                let started = self.text.start_file();
-                started.map_err(|error| ConnectorError::new(format!("{}: {error}", file.path.display())))?;
-            }
+            let entered = self.text.enter_file(offset == 0, &mut file.header);
+            entered.map_err(|error| ConnectorError::new(format!("{}: {error}", file.path.display())))?;
             self.bytes += self.text.filled() as u64;
             self.current = Some((self.next, line));
             return Ok(true);
@@ -203,6 +202,7 @@ impl FollowedFile {
             inode,
             offset: 0,
             line: 1,
+            header: Box::default(),
             split: Some(split),
             at_end: false,
             was_at_end: false,
@@ -251,7 +251,7 @@ impl FollowedFile {
             buffer.resize(wanted, 0);
             let read = self.read_at(buffer)?;
             buffer.truncate(read);
-            let whole = boundary.whole_records(buffer);
+            let whole = boundary.last_record_end(buffer);
             if whole > 0 {
                 buffer.truncate(whole);
                 self.offset += whole as u64;

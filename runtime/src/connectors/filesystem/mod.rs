@@ -17,7 +17,7 @@ use engine::error::SqlError;
 use shards::connector::ConnectorError;
 
 use super::decoding::{MalformedPolicy, TextRows};
-use super::format::{FormatKind, RowFormat, parse_malformed_policy};
+use super::format::{FormatKind, RowFormat};
 use super::ingest::{IngestLayout, check_metadata};
 use super::options::TableOptions;
 use super::records::RecordBoundary;
@@ -93,21 +93,28 @@ impl FilesystemTable {
     /// # Errors
     /// A wrong option; no file; a file that cannot be read or lacks a column.
     pub fn prepare(options: &TableOptions<'_>, layout: &IngestLayout) -> Result<FilesystemTable, SqlError> {
+        FilesystemTable::prepare_with(options, layout, BLOCK_BYTES)
+    }
+
+    fn prepare_with(
+        options: &TableOptions<'_>,
+        layout: &IngestLayout,
+        block_bytes: u64,
+    ) -> Result<FilesystemTable, SqlError> {
         let path = options.required("path", "a file, a directory, or a pattern such as 'data/*.json'")?;
         check_metadata(
             options.table(),
             &[("file.path", DataType::Utf8), ("file.name", DataType::Utf8)],
         )?;
-        let kind = FormatKind::parse(options)?;
-        let compression = options.word("compression", Compression::WORDS)?;
-        let block_bytes = options.bytes("source.block-size")?.unwrap_or(BLOCK_BYTES);
-        if block_bytes == 0 {
-            return Err(options.invalid("source.block-size", "a size above zero"));
-        }
+        let kind = FormatKind::parse(options, format_of_path(path))?;
+        let compression = Compression::parse(options)?;
         let follow_us = options.duration_us("source.monitor-interval")?;
         let pattern = FilePattern::parse(path);
         let (format, policy) = match kind {
-            FormatKind::Rows(format) => (Some(format), parse_malformed_policy(options)?),
+            FormatKind::Rows(format) => {
+                let policy = format.malformed_policy(options)?;
+                (Some(format), policy)
+            }
             FormatKind::Parquet => (None, MalformedPolicy::Fail),
         };
         let mut table = FilesystemTable {
@@ -170,7 +177,7 @@ impl FilesystemTable {
             }
             Some(format) => {
                 let is_plain = compression == Compression::None && metadata.is_file();
-                if is_plain && format.boundary().is_splittable() && !format.has_header() {
+                if is_plain && format.boundary().is_splittable() {
                     (Content::Blocks, bytes.div_ceil(self.block_bytes))
                 } else {
                     (Content::Stream(compression), 1)
@@ -191,12 +198,9 @@ impl FilesystemTable {
     }
 
     /// A decoder for the wanted columns; `None` for Parquet.
-    pub(super) fn text_rows(&self, layout: &IngestLayout) -> Result<Option<TextRows>, ConnectorError> {
-        let Some(format) = &self.format else {
-            return Ok(None);
-        };
-        let decoder = format.decoder(layout)?;
-        Ok(Some(TextRows::new(decoder, self.policy.clone())))
+    pub(super) fn text_rows(&self, layout: &IngestLayout) -> Option<TextRows> {
+        let format = self.format.as_ref()?;
+        Some(TextRows::new(format.decoder(layout), self.policy.clone()))
     }
 
     /// How records of text files end.
@@ -204,6 +208,20 @@ impl FilesystemTable {
         self.format
             .as_ref()
             .map_or(RecordBoundary::Line, RowFormat::boundary)
+    }
+}
+
+/// The format that a path's extension names, behind that of a compression.
+fn format_of_path(path: &str) -> Option<&'static str> {
+    let plain = [".gz", ".gzip", ".zst", ".zstd"]
+        .iter()
+        .find_map(|extension| path.strip_suffix(extension))
+        .unwrap_or(path);
+    match plain.rsplit_once('.')?.1 {
+        "json" | "ndjson" | "jsonl" => Some("json"),
+        "csv" => Some("csv"),
+        "parquet" => Some("parquet"),
+        _ => None,
     }
 }
 
@@ -229,7 +247,7 @@ pub fn make_source(
             Arc::clone(table),
             shard,
             shards,
-        )?),
+        )),
     })
 }
 

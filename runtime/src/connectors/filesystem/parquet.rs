@@ -11,13 +11,12 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, SchemaRef};
+use engine::sql::suggest;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use shards::connector::ConnectorError;
-
-use crate::connectors::options::nearest;
 
 /// Rows decoded at once.
 const BATCH_ROWS: usize = engine::batch::BATCH_ROWS_MAX;
@@ -75,10 +74,7 @@ impl ParquetFile {
         for field in wanted.fields() {
             let Ok(index) = schema.index_of(field.name()) else {
                 let names = schema.fields().iter().map(|field| field.name().as_str());
-                let near = match nearest(field.name(), names.clone()) {
-                    Some(name) => format!("did you mean '{name}'?"),
-                    None => format!("it has: {}", names.collect::<Vec<_>>().join(", ")),
-                };
+                let near = suggest::hint(field.name(), names, "it has");
                 return Err(format!(
                     "{} has no column '{}'; {near}",
                     self.path.display(),

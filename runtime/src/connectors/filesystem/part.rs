@@ -8,12 +8,13 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use engine::batch::Batch;
+use engine::formats::Encoder;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use shards::connector::ConnectorError;
 
 use super::compression::{CompressedFile, Compression};
-use crate::connectors::format::{Encode, RowFormat};
+use crate::connectors::format::RowFormat;
 
 /// Encoded bytes are written to the file once there are this many.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -61,7 +62,7 @@ pub enum PartWriter {
     /// Lines, buffered.
     Lines {
         /// Makes the lines.
-        encoder: Box<dyn Encode>,
+        encoder: Box<dyn Encoder>,
         /// Lines not written yet.
         buffer: Vec<u8>,
         /// Where they go.
@@ -102,7 +103,7 @@ impl PartWriter {
                 has_ops,
                 compression,
             } => {
-                let encoder = rows.encoder(schema, *has_ops)?;
+                let encoder = rows.encoder(schema, *has_ops);
                 Ok(PartWriter::Lines {
                     buffer: encoder.header().unwrap_or_default(),
                     encoder,
@@ -138,7 +139,9 @@ impl PartWriter {
                 ..
             } => {
                 let held = buffer.len();
-                encoder.encode(batch, buffer)?;
+                encoder
+                    .encode(batch, buffer)
+                    .map_err(|error| failed(path, &error))?;
                 *bytes += (buffer.len() - held) as u64;
                 if buffer.len() >= BUFFER_BYTES {
                     self.flush(path)?;

@@ -113,8 +113,8 @@ impl FilesystemSinkTable {
     /// of `input` say.
     pub fn prepare(options: &TableOptions<'_>, input: &Changelog) -> Result<FilesystemSinkTable, SqlError> {
         let path = options.required("path", "the directory that part files are written into")?;
-        let format = FormatKind::parse(options)?;
-        let compression = options.word("compression", Compression::WORDS)?;
+        let format = FormatKind::parse(options, None)?;
+        let compression = Compression::parse(options)?;
         let mut parquet_compression = parquet::basic::Compression::SNAPPY;
         if matches!(format, FormatKind::Parquet) {
             if input.has_ops() {
@@ -128,13 +128,16 @@ impl FilesystemSinkTable {
                     )
                     .hint("write 'format' = 'json' or 'csv', which carry the op of each row, or use EMIT FINAL"));
             }
-            parquet_compression = options
-                .word("parquet.compression", PARQUET_COMPRESSION)?
-                .unwrap_or(match compression {
-                    Some(Compression::Zstd) => parquet::basic::Compression::ZSTD(Default::default()),
-                    Some(Compression::None) => parquet::basic::Compression::UNCOMPRESSED,
-                    _ => parquet_compression,
-                });
+            parquet_compression = match compression {
+                None => parquet_compression,
+                Some(Compression::None) => parquet::basic::Compression::UNCOMPRESSED,
+                Some(Compression::Zstd) => parquet::basic::Compression::ZSTD(Default::default()),
+                Some(Compression::Gzip) => {
+                    return Err(
+                        options.invalid("compression", "'auto' (snappy), 'none' or 'zstd' for Parquet")
+                    );
+                }
+            };
         }
         let policy = RollingPolicy::parse(options)?;
         let directory = SinkDirectory::prepare(path).map_err(|message| options.error("path", message))?;
@@ -164,13 +167,6 @@ impl FilesystemSinkTable {
         FilesystemSink::new(Arc::clone(&self.directory), shard, self.policy, format)
     }
 }
-
-/// The words of `parquet.compression`.
-const PARQUET_COMPRESSION: &[(&str, parquet::basic::Compression)] = &[
-    ("snappy", parquet::basic::Compression::SNAPPY),
-    ("none", parquet::basic::Compression::UNCOMPRESSED),
-    ("uncompressed", parquet::basic::Compression::UNCOMPRESSED),
-];
 
 /// The `n` of `part-<shard>-<n>.…` or `.part-<shard>-<n>.….inprogress`.
 fn part_number(name: &str) -> Option<u64> {
@@ -334,19 +330,19 @@ mod tests {
     #[test]
     fn a_part_is_hidden_until_it_is_closed_and_leftovers_are_not_touched() {
         let directory = TemporaryDirectory::create();
-        directory.file("part-1-4.json", "old\n");
-        directory.file(".part-0-6.json.inprogress", "crashed");
+        directory.file("part-1-4.ndjson", "old\n");
+        directory.file(".part-0-6.ndjson.inprogress", "crashed");
         let table = prepare(directory.path(), &[("format", "json")], &Changelog::Append).unwrap();
         let mut sink = table.sink(0, schema(), false);
         assert!(sink.ready());
         sink.write(&batch(0..2)).unwrap();
         sink.flush().unwrap();
-        assert_eq!(visible(directory.path()), ["part-1-4.json"]);
+        assert_eq!(visible(directory.path()), ["part-1-4.ndjson"]);
         assert!(sink.close().unwrap());
-        assert_eq!(visible(directory.path()), ["part-0-7.json", "part-1-4.json"]);
-        let text = std::fs::read_to_string(directory.path().join("part-0-7.json")).unwrap();
+        assert_eq!(visible(directory.path()), ["part-0-7.ndjson", "part-1-4.ndjson"]);
+        let text = std::fs::read_to_string(directory.path().join("part-0-7.ndjson")).unwrap();
         assert_eq!(text, "{\"id\":0}\n{\"id\":1}\n");
-        assert!(directory.path().join(".part-0-6.json.inprogress").exists());
+        assert!(directory.path().join(".part-0-6.ndjson.inprogress").exists());
     }
 
     #[test]
@@ -374,9 +370,9 @@ mod tests {
         assert!(sink.close().unwrap());
         assert_eq!(
             visible(directory.path()),
-            ["part-3-0.json.gz", "part-3-1.json.gz"]
+            ["part-3-0.ndjson.gz", "part-3-1.ndjson.gz"]
         );
-        let file = std::fs::File::open(directory.path().join("part-3-0.json.gz")).unwrap();
+        let file = std::fs::File::open(directory.path().join("part-3-0.ndjson.gz")).unwrap();
         let text = std::io::read_to_string(flate2::read::GzDecoder::new(file)).unwrap();
         assert_eq!(text, "{\"id\":0}\n{\"id\":1}\n");
     }
@@ -410,7 +406,7 @@ mod tests {
         let ops = Int8Array::from(vec![Op::Delete.code()]);
         sink.write(&Batch::changes(rows, ops, 0)).unwrap();
         assert!(sink.close().unwrap());
-        let text = std::fs::read_to_string(directory.path().join("part-0-0.json")).unwrap();
+        let text = std::fs::read_to_string(directory.path().join("part-0-0.ndjson")).unwrap();
         assert!(text.contains("-D"), "{text}");
     }
 }

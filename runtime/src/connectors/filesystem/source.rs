@@ -37,6 +37,7 @@ struct FileSplit {
     file: usize,
     reader: Option<Reader>,
     resume: Resume,
+    header: Box<[u8]>,
     /// Latest event time seen, in the column's unit.
     time: i64,
 }
@@ -87,17 +88,14 @@ pub struct FilesystemSource {
 
 impl FilesystemSource {
     /// This shard's pieces of the table's files.
-    ///
-    /// # Errors
-    /// When the format cannot decode a wanted column.
     pub fn new(
         source: &SourceSpec,
         table: Arc<FilesystemTable>,
         shard: usize,
         shards: usize,
-    ) -> Result<FilesystemSource, ConnectorError> {
+    ) -> FilesystemSource {
         let layout = IngestLayout::new(source);
-        let text = table.text_rows(&layout)?;
+        let text = table.text_rows(&layout);
         let mut part = FilesystemSource {
             layout,
             shard: shard as u64,
@@ -121,11 +119,12 @@ impl FilesystemSource {
                         Content::Stream(_) => Resume::Stream(StreamPlace { offset: 0, line: 1 }),
                         Content::Parquet(_) => Resume::Row(0),
                     },
+                    header: Box::default(),
                     time: i64::MIN,
                 });
             }
         }
-        Ok(part)
+        part
     }
 
     /// The split to go on with: the one furthest behind in event time.
@@ -172,15 +171,16 @@ impl FilesystemSource {
                 Place::Stream(place)
             }
         };
-        if let Place::Stream(StreamPlace { offset: 0, .. }) | Place::Block { offset: 0 } = place {
-            let text = self.text.as_mut().expect("invariant: text files have a decoder");
-            text.start_file().map_err(|error| {
-                ConnectorError::new(format!(
-                    "{}: {error}",
-                    self.table.files[self.splits[split].file].path.display()
-                ))
-            })?;
-        }
+        let is_start = matches!(
+            place,
+            Place::Stream(StreamPlace { offset: 0, .. }) | Place::Block { offset: 0 }
+        );
+        let text = self.text.as_mut().expect("invariant: text files have a decoder");
+        let entered = text.enter_file(is_start, &mut self.splits[split].header);
+        entered.map_err(|error| {
+            let path = &self.table.files[self.splits[split].file].path;
+            ConnectorError::new(format!("{}: {error}", path.display()))
+        })?;
         self.current = Some(Current::Text { split, place });
         Ok(true)
     }

@@ -16,7 +16,7 @@ const READ_BYTES: usize = 256 << 10;
 /// The records of one whole file.
 pub struct FileStream {
     path: PathBuf,
-    reader: Box<dyn Read>,
+    reader: Box<dyn Read + Send>,
     boundary: RecordBoundary,
     /// Bytes read and not handed out: the start of a record whose end has not been seen.
     rest: Vec<u8>,
@@ -107,7 +107,7 @@ impl FileStream {
             } else {
                 0
             };
-            let whole = match self.boundary.whole_records(&buffer[scan_from..]) {
+            let whole = match self.boundary.last_record_end(&buffer[scan_from..]) {
                 0 => 0,
                 length => scan_from + length,
             };

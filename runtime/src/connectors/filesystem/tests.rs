@@ -16,11 +16,16 @@ const COLUMNS: &[(&str, DataType)] = &[("id", DataType::Int64), ("name", DataTyp
 /// The sources of all shards over `path` with further options.
 fn sources(path: &Path, options: &[(&str, &str)], shards: usize) -> Result<Vec<Box<dyn Source>>, String> {
     let path = path.to_str().unwrap();
+    // Not an option of users: small blocks, so that small files are split.
+    let (blocks, options): (Vec<_>, Vec<_>) = options.iter().partition(|(key, _)| *key == "block");
+    let block_bytes = blocks
+        .first()
+        .map_or(BLOCK_BYTES, |(_, bytes)| bytes.parse().unwrap());
     let mut all = vec![("connector", "filesystem"), ("path", path)];
     all.extend(options);
     let spec = source_spec(table("t", COLUMNS, &all));
     let options = TableOptions::new(&spec.table).map_err(|error| error.to_string())?;
-    let prepared = FilesystemTable::prepare(&options, &IngestLayout::new(&spec));
+    let prepared = FilesystemTable::prepare_with(&options, &IngestLayout::new(&spec), block_bytes);
     let prepared = Arc::new(prepared.map_err(|error| error.to_string())?);
     (0..shards)
         .map(|shard| make_source(&spec, &prepared, shard, shards).map_err(|error| error.to_string()))
@@ -75,7 +80,7 @@ fn a_json_file_is_read_once_for_every_block_size_and_shard_count() {
     let path = directory.file("events.json", &text);
     for block in [1, 2, 7, 30, 31, 64, 500, 100_000] {
         for shards in 1..=7 {
-            let options = [("format", "json"), ("source.block-size", &block.to_string())];
+            let options = [("format", "json"), ("block", &block.to_string())];
             let mut sources = sources(&path, &options, shards).unwrap();
             assert_eq!(
                 drain_all(&mut sources, 3),
@@ -102,7 +107,7 @@ fn files_of_a_directory_are_read_whatever_their_compression() {
     directory.file("e.json", part(30, 31).trim_end());
     for shards in 1..=7 {
         for block in ["1", "50", "1000000"] {
-            let options = [("format", "json"), ("source.block-size", block)];
+            let options = [("format", "json"), ("block", block)];
             let mut sources = sources(directory.path(), &options, shards).unwrap();
             assert_eq!(drain_all(&mut sources, 1000), expected(31), "{shards} shards");
         }
@@ -117,7 +122,7 @@ fn rows_before_a_malformed_record_are_delivered_before_the_error_that_names_its_
     text += &(20..30).map(record).collect::<String>();
     let path = directory.file("bad.json", &text);
     for (block, rows_max) in [("1000000", 7), ("64", 1000)] {
-        let options = [("format", "json"), ("source.block-size", block)];
+        let options = [("format", "json"), ("block", block)];
         let mut sources = sources(&path, &options, 1).unwrap();
         let (rows, error) = drain(sources[0].as_mut(), rows_max);
         assert_eq!(rows, expected(20));
@@ -240,7 +245,7 @@ fn a_truncated_parquet_file_and_a_missing_column_are_told_before_anything_runs()
         &IngestLayout::new(&spec),
     );
     let error = prepared.unwrap_err().to_string();
-    assert!(error.contains("no column 'idd'; did you mean 'id'?"), "{error}");
+    assert!(error.contains("no column 'idd'; did you mean `id`?"), "{error}");
 
     let spec = source_spec(table("t", &[("name", DataType::Int64)], &options));
     let prepared = FilesystemTable::prepare(
@@ -269,12 +274,7 @@ fn files_are_read_by_event_time_and_not_by_their_order() {
         directory.file(&format!("d{number}.json"), records(1000, 1300));
     }
     let path = directory.path().to_str().unwrap();
-    let options = [
-        ("connector", "filesystem"),
-        ("path", path),
-        ("format", "json"),
-        ("source.block-size", "400"),
-    ];
+    let options = [("connector", "filesystem"), ("path", path), ("format", "json")];
     let mut spec = source_spec(table("t", COLUMNS, &options));
     spec.watermark = Some(SourceWatermark {
         event_time: Arc::new(Column::new("id", 0)),
@@ -369,4 +369,121 @@ fn new_files_of_a_followed_directory_are_read_by_exactly_one_shard() {
     }
     rows.sort_unstable();
     assert_eq!(rows, expected(8));
+}
+
+#[test]
+fn csv_columns_are_found_by_each_files_own_header() {
+    let directory = TemporaryDirectory::create();
+    directory.file("a.csv", "id,name\n0,\n1,\"n\"\n");
+    directory.file("b.csv", "other,name,id\r\n\"a\nb\",nn,2\r\n,\"nnn\",3");
+    directory.file("c.csv", "id,name\n");
+    directory.file("d.csv", "");
+    for shards in 1..=3 {
+        let mut sources = sources(directory.path(), &[("format", "csv")], shards).unwrap();
+        let mut rows = drain_all(&mut sources, 1);
+        // An empty value is NULL, which reads as an empty string here.
+        rows.sort_unstable();
+        assert_eq!(rows, expected(4), "{shards} shards");
+    }
+    let path = directory.file("e.txt", "0;\n1;n\n");
+    let options = [
+        ("format", "csv"),
+        ("csv.header", "false"),
+        ("csv.field-delimiter", ";"),
+    ];
+    assert_eq!(
+        drain_all(&mut sources(&path, &options, 2).unwrap(), 10),
+        expected(2)
+    );
+}
+
+#[test]
+fn a_csv_value_of_the_wrong_type_and_a_header_without_a_column_are_told_with_their_place() {
+    let directory = TemporaryDirectory::create();
+    let path = directory.file("bad.csv", "id,name\n0,\n\"1\",n\nx,nn\n3,nnn\n");
+    let mut bad = sources(&path, &[("format", "csv")], 1).unwrap();
+    let (rows, error) = drain(bad[0].as_mut(), 100);
+    assert_eq!(rows, expected(2));
+    let message = error.unwrap().message;
+    assert!(
+        message.contains("bad.csv, line 4") && message.contains("'x'"),
+        "{message}"
+    );
+
+    let path = directory.file("other.csv", "idd,name\n0,x\n");
+    let mut other = sources(&path, &[("format", "csv")], 1).unwrap();
+    let message = drain(other[0].as_mut(), 100).1.unwrap().message;
+    assert!(
+        message.contains("other.csv") && message.contains("did you mean `idd`?"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_json_value_of_the_wrong_type_and_bytes_that_are_not_utf8_are_told() {
+    let directory = TemporaryDirectory::create();
+    for (bad, reason) in [
+        ("{\"id\": \"x\"}".as_bytes(), "id"),
+        (b"{\"name\": \"\xff\"}", "UTF-8"),
+    ] {
+        let path = directory.file("bad.json", [record(0).as_bytes(), bad, b"\n"].concat());
+        let mut bad = sources(&path, &[("format", "json")], 1).unwrap();
+        let (rows, error) = drain(bad[0].as_mut(), 100);
+        assert_eq!(rows, expected(1));
+        let message = error.unwrap().message;
+        assert!(
+            message.contains("bad.json, line 2") && message.contains(reason),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn rows_are_counted_where_no_column_is_wanted() {
+    let directory = TemporaryDirectory::create();
+    directory.file("a.json", (0..25).map(record).collect::<String>());
+    let path = directory.path().join("a.json");
+    let csv = directory.file("a.csv", "id,name\n1,x\n2,y\n");
+    let parquet = directory.path().join("a.parquet");
+    parquet_file(&parquet, 95);
+    for (path, format, expected) in [(&path, "json", 25), (&csv, "csv", 2), (&parquet, "parquet", 95)] {
+        let path = path.to_str().unwrap();
+        let options = [("connector", "filesystem"), ("path", path), ("format", format)];
+        let mut spec = source_spec(table("t", COLUMNS, &options));
+        spec.ingest = Vec::new();
+        let prepared = FilesystemTable::prepare(
+            &TableOptions::new(&spec.table).unwrap(),
+            &IngestLayout::new(&spec),
+        );
+        let mut source = make_source(&spec, &Arc::new(prepared.unwrap()), 0, 1).unwrap();
+        let mut rows = 0;
+        loop {
+            match source.poll(0, 10).unwrap() {
+                SourcePoll::Rows { rows: batch, .. } => rows += batch.num_rows(),
+                SourcePoll::End => break,
+                _ => {}
+            }
+        }
+        assert_eq!(rows, expected, "{format}");
+    }
+}
+
+#[test]
+fn metadata_columns_say_where_a_row_came_from() {
+    let directory = TemporaryDirectory::create();
+    directory.file("a.json", "{\"id\":1}\n");
+    let path = directory.path().to_str().unwrap();
+    let options = [("connector", "filesystem"), ("path", path), ("format", "json")];
+    let columns = [("file@file.name", DataType::Utf8), ("id", DataType::Int64)];
+    let spec = source_spec(table("t", &columns, &options));
+    let prepared = FilesystemTable::prepare(
+        &TableOptions::new(&spec.table).unwrap(),
+        &IngestLayout::new(&spec),
+    );
+    let mut source = make_source(&spec, &Arc::new(prepared.unwrap()), 0, 1).unwrap();
+    let SourcePoll::Rows { rows, .. } = source.poll(0, 10).unwrap() else {
+        panic!("there is a row");
+    };
+    assert_eq!(rows.column(0).as_string::<i32>().value(0), "a.json");
+    assert_eq!(rows.column(1).as_primitive::<Int64Type>().value(0), 1);
 }

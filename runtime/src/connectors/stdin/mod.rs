@@ -10,12 +10,13 @@ use shards::clock::Nanos;
 use shards::connector::{ConnectorError, Source, SourcePoll, SourceStatistics, SplitId};
 
 use super::decoding::{MalformedPolicy, TextRows};
-use super::format::{FormatKind, RowFormat, parse_malformed_policy};
+use super::filesystem::compression::Compression;
+use super::format::{FormatKind, RowFormat};
 use super::ingest::{IngestLayout, check_metadata};
 use super::options::TableOptions;
 use super::records::count_lines;
 use engine::error::SqlError;
-use reader::{InputMessage, InputQueues};
+use reader::{HeaderLength, InputMessage, InputQueues};
 
 pub mod reader;
 
@@ -25,6 +26,10 @@ pub struct StandardInput {
     /// How records become rows.
     pub format: RowFormat,
     policy: MalformedPolicy,
+    /// The names of the table's columns, by which a header is known.
+    declared: Vec<String>,
+    /// How the input is compressed.
+    pub compression: Compression,
     /// From the reader thread to the shards.
     pub queues: InputQueues,
 }
@@ -34,9 +39,13 @@ impl StandardInput {
     ///
     /// # Errors
     /// A wrong option or format.
-    pub fn prepare(options: &TableOptions<'_>, shards: usize) -> Result<StandardInput, SqlError> {
+    pub fn prepare(
+        options: &TableOptions<'_>,
+        layout: &IngestLayout,
+        shards: usize,
+    ) -> Result<StandardInput, SqlError> {
         check_metadata(options.table(), &[])?;
-        let FormatKind::Rows(format) = FormatKind::parse(options)? else {
+        let FormatKind::Rows(format) = FormatKind::parse(options, Some("json"))? else {
             return Err(options
                 .error(
                     "format",
@@ -45,10 +54,20 @@ impl StandardInput {
                 .hint("use 'format' = 'json' or 'csv', or 'connector' = 'filesystem'"));
         };
         Ok(StandardInput {
-            policy: parse_malformed_policy(options)?,
+            policy: format.malformed_policy(options)?,
+            declared: layout.declared.clone(),
+            compression: Compression::parse(options)?.unwrap_or(Compression::None),
             format,
             queues: InputQueues::new(shards),
         })
+    }
+}
+
+impl StandardInput {
+    /// Tells the header of the input.
+    pub fn header_length(&self) -> HeaderLength {
+        let (format, declared) = (self.format.clone(), self.declared.clone());
+        Box::new(move |bytes| format.header_length(bytes, &declared))
     }
 }
 
@@ -60,8 +79,6 @@ pub struct StandardInputSource {
     queue: Receiver<InputMessage>,
     /// The line number that the text being decoded starts with.
     line: u64,
-    /// Whether the decoder has to look for a header: the very first block of the input.
-    at_start: bool,
     bytes: u64,
 }
 
@@ -69,7 +86,7 @@ impl StandardInputSource {
     /// Takes shard `shard`'s queue.
     ///
     /// # Errors
-    /// When two statements read standard input, or the format cannot decode a wanted column.
+    /// When the queue is taken already: two sources read standard input.
     pub fn new(
         source: &SourceSpec,
         input: &StandardInput,
@@ -80,11 +97,10 @@ impl StandardInputSource {
             ConnectorError::new("standard input can be read by one source only: it cannot be read twice")
         })?;
         Ok(StandardInputSource {
-            text: TextRows::new(input.format.decoder(&layout)?, input.policy.clone()),
+            text: TextRows::new(input.format.decoder(&layout), input.policy.clone()),
             layout,
             queue,
             line: 1,
-            at_start: shard == 0,
             bytes: 0,
         })
     }
@@ -110,16 +126,17 @@ impl Source for StandardInputSource {
                 });
             }
             match self.queue.try_recv() {
-                Ok(Ok(block)) => {
+                Ok(InputMessage::Header(header)) => {
+                    self.text.buffer().extend_from_slice(&header);
+                    let started = self.text.enter_file(true, &mut Box::default());
+                    started.map_err(|error| ConnectorError::new(format!("standard input: {error}")))?;
+                }
+                Ok(InputMessage::Block(block)) => {
                     self.line = block.line;
                     self.bytes += block.records.len() as u64;
                     *self.text.buffer() = block.records;
-                    if std::mem::take(&mut self.at_start) {
-                        let started = self.text.start_file();
-                        started.map_err(|error| ConnectorError::new(format!("standard input: {error}")))?;
-                    }
                 }
-                Ok(Err(error)) => return Err(error),
+                Ok(InputMessage::Failure(error)) => return Err(error),
                 Err(TryRecvError::Empty) => return Ok(SourcePoll::Pending { poll_at: None }),
                 Err(TryRecvError::Disconnected) => return Ok(SourcePoll::End),
             }

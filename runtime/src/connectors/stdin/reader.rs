@@ -31,8 +31,19 @@ pub struct InputBlock {
     pub line: u64,
 }
 
-/// What the reader sends: a block, or why there will be no more. A closed queue is the end.
-pub type InputMessage = Result<InputBlock, ConnectorError>;
+/// What the reader sends; a closed queue is the end of the input.
+#[derive(Debug)]
+pub enum InputMessage {
+    /// The input's header, to every shard.
+    Header(Arc<[u8]>),
+    /// Records, to one shard.
+    Block(InputBlock),
+    /// Why there will be no more, to one shard.
+    Failure(ConnectorError),
+}
+
+/// How many of an input's first bytes are its header.
+pub type HeaderLength = Box<dyn Fn(&[u8]) -> usize + Send>;
 
 /// The queues between the reader thread and the shards.
 #[derive(Debug)]
@@ -69,6 +80,7 @@ impl InputQueues {
         input: impl Read + Send + 'static,
         name: &'static str,
         boundary: RecordBoundary,
+        header: HeaderLength,
         wakers: Vec<Arc<dyn Wake>>,
     ) {
         let senders = self
@@ -84,9 +96,10 @@ impl InputQueues {
                     senders,
                     wakers,
                     next: 0,
+                    header: Some(header),
                 };
                 if let Err(error) = deal_records(input, name, boundary, &mut dealer) {
-                    dealer.deal(Err(error));
+                    dealer.deal(InputMessage::Failure(error));
                 }
                 dealer.end();
             })
@@ -99,6 +112,8 @@ struct Dealer {
     senders: Vec<SyncSender<InputMessage>>,
     wakers: Vec<Arc<dyn Wake>>,
     next: usize,
+    /// Tells the header off the first records, until they have come.
+    header: Option<HeaderLength>,
 }
 
 impl Dealer {
@@ -111,6 +126,19 @@ impl Dealer {
         }
         self.wakers[shard].wake();
         true
+    }
+
+    /// Takes the header off the first records, if there is one, and gives it to all shards.
+    fn deal_header(&mut self, records: &mut Vec<u8>) -> bool {
+        let length = self.header.take().map_or(0, |length| length(records));
+        if length == 0 {
+            return true;
+        }
+        let header: Arc<[u8]> = records.drain(..length).collect();
+        let shards = 0..self.senders.len();
+        shards.fold(true, |goes_on, _| {
+            self.deal(InputMessage::Header(Arc::clone(&header))) && goes_on
+        })
     }
 
     /// Closes the queues and lets every shard see it.
@@ -139,17 +167,21 @@ fn deal_records(
         buffer.truncate(held + read);
         // Without quotes only the new bytes can hold the end of a record.
         let scan_from = if boundary.is_splittable() { held } else { 0 };
-        let whole = match boundary.whole_records(&buffer[scan_from..]) {
+        let whole = match boundary.last_record_end(&buffer[scan_from..]) {
             _ if read == 0 => buffer.len(),
             0 => 0,
             length => scan_from + length,
         };
         if whole > 0 {
             let rest = buffer.split_off(whole);
-            let records = std::mem::replace(&mut buffer, rest);
+            let mut records = std::mem::replace(&mut buffer, rest);
+            line += count_lines(&records);
+            if !dealer.deal_header(&mut records) {
+                return Ok(());
+            }
+            let line = line - count_lines(&records);
             let block = InputBlock { line, records };
-            line += count_lines(&block.records);
-            if !dealer.deal(Ok(block)) {
+            if !dealer.deal(InputMessage::Block(block)) {
                 return Ok(());
             }
         } else if buffer.len() > RECORD_BYTES_MAX {
@@ -202,22 +234,56 @@ mod tests {
         }
     }
 
+    fn block(message: InputMessage) -> InputBlock {
+        match message {
+            InputMessage::Block(block) => block,
+            other => panic!("{other:?} is no block"),
+        }
+    }
+
     #[test]
     fn every_read_goes_out_at_once_as_whole_records_in_turn() {
         let queues = InputQueues::new(2);
         let wakers: Vec<Arc<dyn Wake>> = vec![Arc::new(NoWake), Arc::new(NoWake)];
         let pieces = Pieces(vec!["a\nb", "c\nd\n", "e", "f"]);
-        queues.start(pieces, "standard input", RecordBoundary::Line, wakers);
+        queues.start(
+            pieces,
+            "standard input",
+            RecordBoundary::Line,
+            Box::new(|_| 0),
+            wakers,
+        );
         let read = |shard: usize| -> Vec<(u64, String)> {
             let receiver = queues.take_receiver(shard).unwrap();
             receiver
                 .iter()
-                .map(|message| message.unwrap())
+                .map(block)
                 .map(|block| (block.line, String::from_utf8(block.records).unwrap()))
                 .collect()
         };
         assert_eq!(read(0), [(1, "a\n".to_string()), (4, "ef".to_string())]);
         assert_eq!(read(1), [(2, "bc\nd\n".to_string())]);
+    }
+
+    #[test]
+    fn a_header_goes_to_every_shard_and_lines_are_numbered_behind_it() {
+        let queues = InputQueues::new(2);
+        let wakers: Vec<Arc<dyn Wake>> = vec![Arc::new(NoWake), Arc::new(NoWake)];
+        let pieces = Pieces(vec!["a,b\n1,2\n", "3,4\n"]);
+        let boundary = RecordBoundary::QuotedLine {
+            quote: b'"',
+            delimiter: b',',
+        };
+        queues.start(pieces, "standard input", boundary, Box::new(|_| 4), wakers);
+        for (shard, records, line) in [(0, "1,2\n", 2), (1, "3,4\n", 3)] {
+            let receiver = queues.take_receiver(shard).unwrap();
+            let InputMessage::Header(header) = receiver.recv().unwrap() else {
+                panic!("the header comes first");
+            };
+            assert_eq!(&*header, b"a,b\n");
+            let block = block(receiver.recv().unwrap());
+            assert_eq!((&block.records[..], block.line), (records.as_bytes(), line));
+        }
     }
 
     #[test]
@@ -228,10 +294,14 @@ mod tests {
             endless,
             "standard input",
             RecordBoundary::Line,
+            Box::new(|_| 0),
             vec![Arc::new(NoWake)],
         );
         let message = queues.take_receiver(0).unwrap().recv().unwrap();
-        let error = message.expect_err("the record is too long").message;
+        let InputMessage::Failure(error) = message else {
+            panic!("the record is too long");
+        };
+        let error = error.message;
         assert!(error.contains("standard input, line 1"), "{error}");
     }
 }

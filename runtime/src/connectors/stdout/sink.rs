@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use engine::batch::Batch;
+use engine::formats::Encoder;
 use shards::connector::{ConnectorError, Sink};
 
 use super::{Block, Content, StandardOutput};
-use crate::connectors::format::Encode;
 
 /// A block goes to the writer once it has this many bytes, or at a flush.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -18,7 +18,7 @@ pub struct LinesSink {
     shard: usize,
     statement: usize,
     header: Option<Arc<[u8]>>,
-    encoder: Box<dyn Encode>,
+    encoder: Box<dyn Encoder>,
     lines: Vec<u8>,
     refused: Option<Block>,
 }
@@ -29,7 +29,7 @@ impl LinesSink {
         output: Arc<StandardOutput>,
         shard: usize,
         statement: usize,
-        encoder: Box<dyn Encode>,
+        encoder: Box<dyn Encoder>,
     ) -> LinesSink {
         LinesSink {
             output,
@@ -67,7 +67,8 @@ impl Sink for LinesSink {
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError> {
-        self.encoder.encode(batch, &mut self.lines)?;
+        let encoded = self.encoder.encode(batch, &mut self.lines);
+        encoded.map_err(|error| ConnectorError::new(error.message))?;
         if self.lines.len() >= BLOCK_BYTES {
             self.hand_on()?;
         }
