@@ -50,8 +50,9 @@ pub struct Inbox {
     watermarks: WatermarkMerge,
     barriers: Vec<Option<(Epoch, bool)>>,
     ended: Vec<bool>,
+    /// Shards whose last message (the end, or the barrier of a stop) has left its ring.
+    complete: Vec<bool>,
     end_delivered: bool,
-    stopped: bool,
     /// The newest barrier handed on.
     epoch: Epoch,
 }
@@ -65,14 +66,22 @@ impl Inbox {
             watermarks: WatermarkMerge::new(shards),
             barriers: vec![None; shards],
             ended: vec![false; shards],
+            complete: vec![false; shards],
             end_delivered: false,
-            stopped: false,
             epoch: 0,
         }
     }
 
     /// Keeps a message until it is its turn; credits bound how many there are.
     pub fn keep(&mut self, source: usize, received: Received) {
+        assert!(
+            !self.complete[source],
+            "invariant: nothing follows the end of a shard"
+        );
+        self.complete[source] = matches!(
+            received.message,
+            Message::End | Message::Barrier { stop: true, .. }
+        );
         self.queues[source].push_back(received);
     }
 
@@ -81,9 +90,10 @@ impl Inbox {
         self.epoch
     }
 
-    /// Whether shard `source` may still send something.
+    /// Whether shard `source` has still to send its end. What waits here for its turn counts as
+    /// sent: its sender may be gone by then.
     pub fn expects(&self, source: usize) -> bool {
-        !self.stopped && !self.ended[source] && !self.barriers[source].is_some_and(|(_, stop)| stop)
+        !self.complete[source]
     }
 
     /// Hands on what is there, at most one batch of rows; `ring_wait` is told how long each message waited.
@@ -177,7 +187,6 @@ impl Inbox {
             return None;
         }
         self.barriers.fill(None);
-        self.stopped |= stop;
         self.epoch = epoch;
         Some(Delivery::Barrier { epoch, stop })
     }
