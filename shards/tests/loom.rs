@@ -1,5 +1,5 @@
-//! Loom models of the ring, the sleep flag and both together: every interleaving and every
-//! permitted reordering of two threads over a few operations. Run by `scripts/loom`.
+//! Loom models of the ring, the sleep flag and both together: every interleaving (the larger
+//! models: up to three preemptions) and every permitted reordering of two threads. Run by `scripts/loom`.
 //!
 //! The models sleep on a loom condition variable that stands for the runtime's thread or task: a
 //! lost wake-up leaves the sleeper waiting for ever, which loom reports as a deadlock.
@@ -32,9 +32,16 @@ fn pop_all(consumer: &mut Consumer<usize>) -> Vec<usize> {
     }
 }
 
+/// Explores the larger models up to three preemptions, which keeps them within seconds.
+fn model_with_few_preemptions(model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(model);
+}
+
 /// Whatever the interleaving, `values` values come out of a ring of `capacity` in order.
 fn check_first_in_first_out(capacity: usize, values: usize) {
-    loom::model(move || {
+    model_with_few_preemptions(move || {
         let (mut producer, mut consumer) = ring(capacity);
         let pushing = thread::spawn(move || push_all(&mut producer, values));
         assert_eq!(pop_all(&mut consumer), (0..values).collect::<Vec<_>>());
@@ -139,7 +146,7 @@ fn pop_or_sleep(consumer: &mut Consumer<usize>, flag: &SleepFlag, sleeper: &Slee
 
 #[test]
 fn a_consumer_that_goes_to_sleep_never_misses_a_push() {
-    loom::model(|| {
+    model_with_few_preemptions(|| {
         let (mut producer, mut consumer) = ring(2);
         let shared = Arc::new((SleepFlag::default(), Sleeper::new()));
         let waker = shared.clone();
