@@ -31,7 +31,8 @@ fn main() -> ExitCode {
     match arguments.seed {
         Some(seed) => show(seed, &mut plans),
         None => {
-            // Panics are told by seed; the default hook would print each with its place only.
+            // A panic is told as its seed's failure, with the command that shows all of it.
+            std::panic::set_hook(Box::new(|_| {}));
             run_many(arguments.first, arguments.seeds, &mut plans)
         }
     }

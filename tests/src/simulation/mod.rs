@@ -125,7 +125,9 @@ fn compare(
         return Err(format!("too much in the output: {row}"));
     }
     if let Some(row) = whole.first_excess(&outcome.answer) {
-        return Err(format!("missing in the output: {row} with the numbers exchanged"));
+        return Err(format!(
+            "missing in the output: {row}, seen from the right answer"
+        ));
     }
     Ok(())
 }
