@@ -45,7 +45,7 @@ fn check_first_in_first_out(capacity: usize, values: usize) {
         let (mut producer, mut consumer) = ring(capacity);
         let pushing = thread::spawn(move || push_all(&mut producer, values));
         assert_eq!(pop_all(&mut consumer), (0..values).collect::<Vec<_>>());
-        pushing.join().unwrap();
+        pushing.join().expect("the other thread does not panic");
     });
 }
 
@@ -68,7 +68,7 @@ fn what_was_pushed_before_the_producer_left_is_popped_before_the_end_is_seen() {
             assert!(producer.push(2).is_ok());
         });
         assert_eq!(pop_all(&mut consumer), [1, 2]);
-        pushing.join().unwrap();
+        pushing.join().expect("the other thread does not panic");
     });
 }
 
@@ -85,7 +85,7 @@ fn values_are_dropped_once_whichever_half_goes_first() {
         });
         drop(consumer.pop());
         drop(consumer);
-        pushing.join().unwrap();
+        pushing.join().expect("the other thread does not panic");
         assert_eq!(Arc::strong_count(&value), 1);
     });
 }
@@ -98,7 +98,7 @@ fn a_producer_sees_that_its_consumer_left() {
         while !producer.is_disconnected() {
             thread::yield_now();
         }
-        leaving.join().unwrap();
+        leaving.join().expect("the other thread does not panic");
     });
 }
 
@@ -117,15 +117,18 @@ impl Sleeper {
     }
 
     fn sleep(&self) {
-        let mut woken = self.woken.lock().unwrap();
+        let mut woken = self.woken.lock().expect("invariant: nobody panics with the lock");
         while !*woken {
-            woken = self.changed.wait(woken).unwrap();
+            woken = self
+                .changed
+                .wait(woken)
+                .expect("invariant: nobody panics with the lock");
         }
         *woken = false;
     }
 
     fn wake(&self) {
-        *self.woken.lock().unwrap() = true;
+        *self.woken.lock().expect("invariant: nobody panics with the lock") = true;
         self.changed.notify_one();
     }
 }
@@ -162,7 +165,7 @@ fn a_consumer_that_goes_to_sleep_never_misses_a_push() {
             .map(|_| pop_or_sleep(&mut consumer, &shared.0, &shared.1))
             .collect();
         assert_eq!(popped, [0, 1]);
-        pushing.join().unwrap();
+        pushing.join().expect("the other thread does not panic");
     });
 }
 
@@ -186,7 +189,7 @@ fn a_producer_that_waits_for_room_never_misses_a_pop() {
         if shared.0.must_wake() {
             shared.1.wake();
         }
-        pushing.join().unwrap();
+        pushing.join().expect("the other thread does not panic");
         assert_eq!(consumer.pop(), Some(1));
     });
 }
@@ -213,7 +216,7 @@ fn without_the_fences_a_wake_up_is_lost() {
             }
             shared.0.store(false, Ordering::Relaxed);
         }
-        pushing.join().unwrap();
+        pushing.join().expect("the other thread does not panic");
     });
 }
 
@@ -262,6 +265,6 @@ fn a_barrier_through_two_rings_splits_the_rows_of_both_senders_alike() {
         }
         after.sort_unstable();
         assert_eq!((before, after), (vec![1], vec![2, 3]));
-        sending.join().unwrap();
+        sending.join().expect("the other thread does not panic");
     });
 }
