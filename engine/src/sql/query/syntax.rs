@@ -1,7 +1,8 @@
-//! Flink's spellings that DataFusion's planner has no word for, lowered to plain calls.
+//! Flink's meanings that DataFusion has other words for, lowered to them.
 //!
-//! `FLOOR(ts TO HOUR)`, `TIMESTAMPDIFF(DAY, a, b)` and the like carry a unit that is neither column
-//! nor string; it becomes a string literal.
+//! The statement layer has respelt what would not parse (`sql::spellings`); here calls change that
+//! would mean something else: `LOG(x)` is the natural logarithm, GREATEST is NULL where an argument
+//! is, `2.5E0` is a DOUBLE. Literal patterns are checked at their place.
 //!
 //! **Invariant.** Spans stay, so that later errors still find their place.
 
@@ -9,12 +10,14 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CeilFloorKind, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Value, VisitMut, VisitorMut,
+    BinaryOperator, CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
 };
 
 use crate::error::SqlError;
-use crate::sql::position::position_of;
+use crate::functions;
+use crate::sql::position::{position_of, span_position};
 
 /// Lowers a query or an expression.
 pub(crate) fn lower(syntax: &mut impl VisitMut) -> Result<(), SqlError> {
@@ -42,27 +45,27 @@ impl VisitorMut for FlinkSyntax {
 
 fn lower_expression(expr: &mut Expr) -> Result<Option<Expr>, SqlError> {
     match expr {
-        Expr::Floor { expr, field } => Ok(time_rounding("floor_time", expr, field)),
-        Expr::Ceil { expr, field } => Ok(time_rounding("ceil_time", expr, field)),
         Expr::Function(function) => {
             lower_function(function)?;
             Ok(rewritten_call(function))
         }
+        Expr::Value(ValueWithSpan {
+            value: Value::Number(digits, _),
+            ..
+        }) if digits.contains(['e', 'E']) => Ok(Some(double(expr))),
         _ => Ok(None),
     }
 }
 
-/// `FLOOR(ts TO HOUR)` → `floor_time('HOUR', ts)`.
-fn time_rounding(name: &str, expr: &Expr, field: &CeilFloorKind) -> Option<Expr> {
-    let unit = match field {
-        CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) | CeilFloorKind::Scale(_) => return None,
-        CeilFloorKind::DateTimeField(unit) => unit.to_string(),
-    };
-    Some(call(
-        name,
-        position_ident(name, expr),
-        vec![string(unit), expr.clone()],
-    ))
+/// `2.5E0` → `CAST(2.5E0 AS DOUBLE)`: without an exponent a number is a DECIMAL.
+fn double(number: &Expr) -> Expr {
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(number.clone()),
+        data_type: DataType::Double(ExactNumberInfo::None),
+        array: false,
+        format: None,
+    }
 }
 
 fn position_ident(name: &str, near: &Expr) -> Ident {
@@ -88,12 +91,27 @@ fn lower_function(function: &mut Function) -> Result<(), SqlError> {
     let Some(list) = arguments else {
         return Ok(());
     };
+    check_literals(&name, list)?;
     match name.as_str() {
-        "timestampdiff" | "timestampadd" if count == 3 => unit_to_string(list),
         "listagg" | "string_agg" if count == 1 => {
             list.args.push(unnamed(string(",".to_string())));
         }
         _ => {}
+    }
+    Ok(())
+}
+
+/// Patterns and paths that are literals are read now, so that a wrong one has its place.
+fn check_literals(name: &str, list: &FunctionArgumentList) -> Result<(), SqlError> {
+    for (index, argument) in list.args.iter().enumerate() {
+        let Some(Expr::Value(literal)) = plain_argument(argument) else {
+            continue;
+        };
+        if let Value::SingleQuotedString(text) = &literal.value {
+            functions::check_literal(name, index, text).map_err(|message| {
+                SqlError::new(message).at(span_position(literal.span).unwrap_or_default())
+            })?;
+        }
     }
     Ok(())
 }
@@ -153,37 +171,10 @@ fn case(condition: &Expr, then: &Expr, otherwise: &Expr) -> Expr {
     }
 }
 
-/// The unit of `TIMESTAMPDIFF(DAY, …)`, read as a column's name, becomes a string.
-fn unit_to_string(list: &mut FunctionArgumentList) {
-    if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(unit))) = list.args.first_mut()
-        && let Expr::Identifier(ident) = unit
-    {
-        *unit = string(ident.value.to_ascii_uppercase());
-    }
-}
-
 fn string(text: String) -> Expr {
     Expr::Value(Value::SingleQuotedString(text).with_empty_span())
 }
 
 fn unnamed(argument: Expr) -> FunctionArg {
     FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))
-}
-
-fn call(name: &str, ident: Ident, arguments: Vec<Expr>) -> Expr {
-    assert_eq!(name, ident.value, "invariant: the identifier is the name");
-    Expr::Function(Function {
-        name: ObjectName::from(vec![ident]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args: arguments.into_iter().map(unnamed).collect(),
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
