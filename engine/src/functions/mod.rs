@@ -38,7 +38,7 @@ pub use registry::Functions;
 /// What is wrong with the literal `text` as argument `index` of function `name` (in lower case).
 pub(crate) fn check_literal(name: &str, index: usize, text: &str) -> Result<(), String> {
     match (name, index) {
-        ("regexp_extract" | "regexp" | "regexp_replace" | "similar", 1) => {
+        ("regexp_extract" | "regexp_substr" | "regexp" | "regexp_replace", 1) => {
             regular_expressions::check_pattern(text)
         }
         ("date_format" | "to_timestamp" | "to_date" | "unix_timestamp" | "from_unixtime", 1) => {

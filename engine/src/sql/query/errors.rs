@@ -159,15 +159,14 @@ fn diagnosed(diagnostic: &Diagnostic, syntax: &impl Visit) -> SqlError {
 
 /// Forms of error that DataFusion gives no diagnostic for.
 fn known_form(text: &str, syntax: &impl Visit) -> Option<SqlError> {
-    if let Some(rest) = between(text, "coercion failed with: ", "No function matches") {
+    if let Some((head, told)) = text.split_once("coercion failed with: ") {
         // What one of our functions says of its arguments.
-        let error = SqlError::new(plain_words(rest));
-        return Some(
-            match between(text, "function '", "'").or(between(text, "Function '", "'")) {
-                Some(name) => locate(error, name, syntax),
-                None => error,
-            },
-        );
+        let told = told.split(" No function matches").next().unwrap_or(told);
+        let error = SqlError::new(plain_words(told));
+        return Some(match between(head, "unction '", "'") {
+            Some(name) => locate(error, name, syntax),
+            None => error,
+        });
     }
     if let Some(call) = between(text, "given name and argument types '", "'") {
         let name = call.split('(').next().unwrap_or(call);
@@ -261,7 +260,12 @@ fn plain_words(text: &str) -> String {
     while let Some(rest) = KINDS.iter().find_map(|kind| text.strip_prefix(kind)) {
         text = rest.trim_start();
     }
-    let line = text.lines().next().unwrap_or(text).trim_end_matches('.');
+    let line = text.lines().next().unwrap_or(text);
+    let line = line
+        .split(" (DataType: ")
+        .next()
+        .unwrap_or(line)
+        .trim_end_matches('.');
     say_types(line)
 }
 

@@ -11,8 +11,8 @@ use std::ops::ControlFlow;
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     BinaryOperator, CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Value,
-    ValueWithSpan, VisitMut, VisitorMut,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart,
+    UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 
 use crate::error::SqlError;
@@ -53,19 +53,129 @@ fn lower_expression(expr: &mut Expr) -> Result<Option<Expr>, SqlError> {
             value: Value::Number(digits, _),
             ..
         }) if digits.contains(['e', 'E']) => Ok(Some(double(expr))),
+        Expr::SimilarTo {
+            negated,
+            expr,
+            pattern,
+            escape_char,
+        } => similar(*negated, expr, pattern, escape_char.is_some()).map(Some),
+        Expr::Like {
+            pattern, escape_char, ..
+        }
+        | Expr::ILike {
+            pattern, escape_char, ..
+        } => {
+            escape_with_backslash(pattern, escape_char)?;
+            Ok(None)
+        }
         _ => Ok(None),
+    }
+}
+
+/// `x SIMILAR TO 'p'` → `REGEXP(x, '^(?:p)$')`: DataFusion would read `p` as a regular expression as
+/// it stands, where `%` and `_` mean themselves.
+fn similar(negated: bool, text: &Expr, pattern: &Expr, escapes: bool) -> Result<Expr, SqlError> {
+    let (Some(literal), false) = (literal_text(pattern), escapes) else {
+        return Err(SqlError::new("SIMILAR TO needs a literal pattern without ESCAPE")
+            .at(position_of(pattern))
+            .hint("use REGEXP(text, pattern)"));
+    };
+    let mut regex = String::from("^(?s:");
+    for letter in literal.chars() {
+        match letter {
+            '%' => regex.push_str(".*"),
+            '_' => regex.push('.'),
+            '.' | '^' | '$' | '\\' => regex.extend(['\\', letter]),
+            other => regex.push(other),
+        }
+    }
+    regex.push_str(")$");
+    functions::check_literal("regexp", 1, &regex).map_err(|_| {
+        SqlError::new(format!("'{literal}' is no pattern of SIMILAR TO")).at(position_of(pattern))
+    })?;
+    let matched = call(position_ident("regexp", text), vec![text.clone(), string(regex)]);
+    Ok(match negated {
+        true => Expr::UnaryOp {
+            op: UnaryOperator::Not,
+            expr: Box::new(matched),
+        },
+        false => matched,
+    })
+}
+
+/// `LIKE '50!%' ESCAPE '!'` → `LIKE '50\%'`: DataFusion's kernels know the backslash alone.
+fn escape_with_backslash(pattern: &mut Expr, escape: &mut Option<ValueWithSpan>) -> Result<(), SqlError> {
+    let Some(value) = escape.take() else {
+        return Ok(());
+    };
+    let refuse =
+        |message: &str| Err(SqlError::new(message).at(span_position(value.span).unwrap_or_default()));
+    let Value::SingleQuotedString(text) = &value.value else {
+        return refuse("ESCAPE needs one character");
+    };
+    let mut letters = text.chars();
+    let (Some(escape_letter), None) = (letters.next(), letters.next()) else {
+        return refuse("ESCAPE needs one character");
+    };
+    let Some(literal) = literal_text(pattern).map(str::to_string) else {
+        return refuse("LIKE with ESCAPE needs a literal pattern");
+    };
+    let mut escaped = String::with_capacity(literal.len() + 4);
+    let mut letters = literal.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            letter if letter == escape_letter => match letters.next() {
+                Some(plain) => escaped.extend(['\\', plain]),
+                None => return refuse("the pattern ends with its escape character"),
+            },
+            '\\' => escaped.push_str("\\\\"),
+            other => escaped.push(other),
+        }
+    }
+    *pattern = string(escaped);
+    Ok(())
+}
+
+fn literal_text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Value(ValueWithSpan {
+            value: Value::SingleQuotedString(text),
+            ..
+        }) => Some(text),
+        _ => None,
     }
 }
 
 /// `2.5E0` → `CAST(2.5E0 AS DOUBLE)`: without an exponent a number is a DECIMAL.
 fn double(number: &Expr) -> Expr {
+    cast(number.clone(), DataType::Double(ExactNumberInfo::None))
+}
+
+fn cast(expr: Expr, data_type: DataType) -> Expr {
     Expr::Cast {
         kind: CastKind::Cast,
-        expr: Box::new(number.clone()),
-        data_type: DataType::Double(ExactNumberInfo::None),
+        expr: Box::new(expr),
+        data_type,
         array: false,
         format: None,
     }
+}
+
+fn call(name: Ident, arguments: Vec<Expr>) -> Expr {
+    Expr::Function(Function {
+        name: ObjectName::from(vec![name]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: arguments.into_iter().map(unnamed).collect(),
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
 }
 
 fn position_ident(name: &str, near: &Expr) -> Ident {
@@ -130,6 +240,18 @@ fn rewritten_call(function: &Function) -> Option<Expr> {
             op: BinaryOperator::Modulo,
             right: Box::new(Expr::Nested(Box::new((*right).clone()))),
         }))),
+        ("to_base64", [text]) => Some(call(
+            position_ident("encode", &Expr::Function(function.clone())),
+            vec![(*text).clone(), string("base64pad".to_string())],
+        )),
+        ("from_base64", [text]) => {
+            let name = position_ident("decode", &Expr::Function(function.clone()));
+            let bytes = call(name, vec![(*text).clone(), string("base64pad".to_string())]);
+            Some(cast(bytes, DataType::String(None)))
+        }
+        ("e", []) => Some(double(&Expr::Value(
+            Value::Number("2.718281828459045".to_string(), false).with_empty_span(),
+        ))),
         // Flink's LOG of one number is the natural logarithm.
         ("log", [_]) => {
             let mut renamed = function.clone();
