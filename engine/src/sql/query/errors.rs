@@ -150,7 +150,20 @@ fn diagnosed(diagnostic: &Diagnostic, syntax: &impl Visit) -> SqlError {
         ));
         return locate(error, name, syntax);
     }
-    let error = SqlError::new(lower_first(&plain_words(message)));
+    // The notes name the two types.
+    let notes: Vec<String> = diagnostic
+        .notes
+        .iter()
+        .map(|note| plain_words(&note.message))
+        .collect();
+    let error = match notes.is_empty() {
+        true => SqlError::new(lower_first(&plain_words(message))),
+        false => SqlError::new(format!(
+            "{}: {}",
+            lower_first(&plain_words(message)),
+            notes.join(", ")
+        )),
+    };
     match diagnostic.helps.first() {
         Some(help) => error.hint(lower_first(&plain_words(&help.message))),
         None => error,
@@ -172,6 +185,19 @@ fn known_form(text: &str, syntax: &impl Visit) -> Option<SqlError> {
         let name = call.split('(').next().unwrap_or(call);
         let error = SqlError::new(format!("no function takes these arguments: {}", say_types(call)))
             .hint("bring an argument to the right type with CAST(… AS …)");
+        return Some(locate(error, name, syntax));
+    }
+    if let Some(told) = text
+        .lines()
+        .next()
+        .and_then(|line| line.split("non-boolean predicate '").nth(1))
+    {
+        let (predicate, found) = told.split_once("' returning ").unwrap_or((told, "no BOOLEAN"));
+        let name = predicate.rsplit('.').next().unwrap_or(predicate);
+        let error = SqlError::new(format!(
+            "WHERE needs a BOOLEAN, and `{name}` is {}",
+            say_types(found)
+        ));
         return Some(locate(error, name, syntax));
     }
     if let Some(places) = text.split("require unique expression names").nth(1) {

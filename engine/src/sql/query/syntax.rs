@@ -6,13 +6,14 @@
 //!
 //! **Invariant.** Spans stay, so that later errors still find their place.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     BinaryOperator, CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart,
-    UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Select,
+    SelectItem, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 
 use crate::error::SqlError;
@@ -33,6 +34,11 @@ struct FlinkSyntax;
 impl VisitorMut for FlinkSyntax {
     type Break = SqlError;
 
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
+        number_equal_names(&mut select.projection);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
         match lower_expression(expr) {
             Ok(Some(lowered)) => *expr = lowered,
@@ -40,6 +46,44 @@ impl VisitorMut for FlinkSyntax {
             Err(error) => return ControlFlow::Break(error),
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// `SELECT price, CAST(price AS STRING)` → the second is `price0`, as Flink names it: DataFusion leaves
+/// casts out of names, and a sink cannot have two columns of one name.
+fn number_equal_names(projection: &mut [SelectItem]) {
+    let name_of = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expression) => column_name(expression).map(str::to_string),
+        SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+        _ => None,
+    };
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    for item in projection.iter_mut() {
+        let Some(name) = name_of(item) else { continue };
+        if taken.insert(name.clone()) {
+            continue;
+        }
+        if let SelectItem::UnnamedExpr(expression) = item {
+            let free = (0..)
+                .map(|number| format!("{name}{number}"))
+                .find(|name| taken.insert(name.clone()));
+            let alias = free.expect("invariant: numbers do not end");
+            let expr = std::mem::replace(expression, Expr::value(Value::Null));
+            *item = SelectItem::ExprWithAlias {
+                expr,
+                alias: Ident::with_quote('`', alias),
+            };
+        }
+    }
+}
+
+/// The column that an expression names, casts aside.
+fn column_name(expression: &Expr) -> Option<&str> {
+    match expression {
+        Expr::Identifier(ident) => Some(&ident.value),
+        Expr::CompoundIdentifier(idents) => idents.last().map(|ident| ident.value.as_str()),
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => column_name(expr),
+        _ => None,
     }
 }
 

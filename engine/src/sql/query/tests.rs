@@ -114,6 +114,27 @@ fn views_and_subqueries_keep_their_event_time() {
 }
 
 #[test]
+fn columns_of_one_name_are_numbered() {
+    check_plan(
+        "SELECT price, CAST(price AS STRING), price FROM bid",
+        "Projection: bid.price, CAST(bid.price AS Utf8) AS price0, bid.price AS price1
+  TableScan: bid projection=[price]",
+    );
+}
+
+#[test]
+fn a_filter_that_is_always_false_still_reads_its_table() {
+    check_plan(
+        "SELECT price FROM bid WHERE TRUE",
+        "TableScan: bid projection=[price]",
+    );
+    check_plan(
+        "SELECT price FROM bid WHERE 1 = 2",
+        "TableScan: bid projection=[price], full_filters=[Boolean(false)]",
+    );
+}
+
+#[test]
 fn inserts_are_fitted_to_the_sink() {
     let sink = "CREATE TABLE sink (id BIGINT, name STRING, amount DECIMAL(20, 2)) WITH ('connector' = 'blackhole');\n";
     check_plan(
@@ -199,6 +220,18 @@ fn wrong_queries_are_told_in_plain_words() {
     check_error(
         "SELECT SPLIT_INDEX(url, '/') FROM bid",
         "SPLIT_INDEX needs a STRING, a delimiter and an index, which counts from 0",
+        (1, 8),
+        "",
+    );
+    check_error(
+        "SELECT auction FROM bid WHERE price",
+        "WHERE needs a BOOLEAN, and `price` is BIGINT",
+        (1, 31),
+        "",
+    );
+    check_error(
+        "SELECT price + channel FROM bid",
+        "expressions have incompatible types: has type BIGINT, has type STRING",
         (1, 8),
         "",
     );
