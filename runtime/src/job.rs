@@ -30,6 +30,17 @@ pub fn queries(job: &Job) -> usize {
     job.plan.nodes.iter().filter(is_sink).count()
 }
 
+/// Whether a query's rows go to standard output.
+pub fn prints(job: &Job) -> bool {
+    job.plan.nodes.iter().any(|node| match &node.kind {
+        NodeKind::Sink(sink) => sink
+            .table
+            .as_ref()
+            .is_none_or(|table| ["stdout", "print"].contains(&table.connector())),
+        _ => false,
+    })
+}
+
 /// What EXPLAIN tells: of the statements that asked, then of the queries that would run.
 pub fn explain(job: &Job) -> String {
     let mut parts = job.explanations.clone();

@@ -165,6 +165,8 @@ pub fn run_job(job: &Job, options: &RunOptions) -> Result<RunReport, RunError> {
         tell(&format!("warning: {error}"));
     }
     match ending.failure {
+        // A writer to a closed pipe fails; that its reader has seen enough is no failure.
+        Some((_, Failure::Job(_) | Failure::Consequence(_))) if report.output_closed => Ok(report),
         Some((shard, failure)) => {
             let message = failure_message(shard, &failure, &causes[shard]);
             Err(RunError::Failed {

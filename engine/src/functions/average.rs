@@ -1,25 +1,30 @@
-//! AVG with Flink's types: over integers an integer (truncated), over DECIMAL(p, s) a
-//! DECIMAL(38, max(6, s)), over floats DOUBLE.
+//! AVG with Flink's result types: integers → the same integer type, truncated toward zero;
+//! DECIMAL(p, s) → DECIMAL(38, max(6, s)); FLOAT and DOUBLE → DOUBLE.
 //!
-//! Only the type is defined here: the operators compute AVG in a layout of their own.
+//! The stream plan gives AVG a layout of its own; the accumulator here is the row-at-a-time
+//! definition of the same result.
 
-use arrow::datatypes::DataType;
-use datafusion_common::{Result, plan_err};
-use datafusion_expr::function::AccumulatorArgs;
-use datafusion_expr::{Accumulator, AggregateUDFImpl, Signature, Volatility};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type, Int64Type};
+use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
+use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion_expr::utils::{AggregateOrderSensitivity, format_state_name};
+use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, ReversedUDAF, Signature, Volatility};
 
 /// `AVG(x)`.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Average {
-    signature: Signature,
+pub(crate) fn average() -> Arc<AggregateUDF> {
+    Arc::new(AggregateUDF::new_from_impl(Average {
+        signature: Signature::user_defined(Volatility::Immutable),
+    }))
 }
 
-impl Average {
-    pub(crate) fn new() -> Average {
-        Average {
-            signature: Signature::user_defined(Volatility::Immutable),
-        }
-    }
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Average {
+    signature: Signature,
 }
 
 impl AggregateUDFImpl for Average {
@@ -31,23 +36,228 @@ impl AggregateUDFImpl for Average {
         &self.signature
     }
 
-    fn return_type(&self, argument_types: &[DataType]) -> Result<DataType> {
-        match &argument_types[0] {
+    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
+        let [argument] = arguments else {
+            return plan_err!("AVG has one argument, not {}", arguments.len());
+        };
+        match argument {
+            DataType::Int8
+            | DataType::Int16
+            | DataType::Int32
+            | DataType::Int64
+            | DataType::Decimal128(..) => Ok(vec![argument.clone()]),
+            DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => {
+                Ok(vec![DataType::Int64])
+            }
+            DataType::Float32 | DataType::Float64 | DataType::Float16 | DataType::Null => {
+                Ok(vec![DataType::Float64])
+            }
+            other => plan_err!("AVG of {other} is not defined; its argument must be a number"),
+        }
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        match &arguments[0] {
+            DataType::Decimal128(_, scale) => Ok(DataType::Decimal128(38, 6.max(*scale))),
             integer if integer.is_signed_integer() => Ok(integer.clone()),
-            DataType::Decimal128(_, scale) => Ok(DataType::Decimal128(38, (*scale).max(6))),
-            DataType::Float32 | DataType::Float64 => Ok(DataType::Float64),
-            other => plan_err!("AVG needs a number, and its argument is {other}"),
+            _ => Ok(DataType::Float64),
         }
     }
 
-    fn coerce_types(&self, argument_types: &[DataType]) -> Result<Vec<DataType>> {
-        match argument_types {
-            [argument] => self.return_type(argument_types).map(|_| vec![argument.clone()]),
-            _ => plan_err!("AVG has one argument"),
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        let result = args.return_type().clone();
+        let distinct = args.is_distinct.then(HashSet::new);
+        let scale = match args.expr_fields[0].data_type() {
+            DataType::Decimal128(_, scale) => *scale,
+            _ => 0,
+        };
+        Ok(Box::new(AverageAccumulator {
+            sum: Sum::new(&result),
+            count: 0,
+            distinct,
+            result,
+            scale,
+        }))
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        let field =
+            |name: &str, data_type| Arc::new(Field::new(format_state_name(args.name, name), data_type, true));
+        Ok(vec![
+            field("sum", Sum::new(args.return_type()).data_type()),
+            field("count", DataType::Int64),
+        ])
+    }
+
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        self.accumulator(args)
+    }
+
+    fn reverse_expr(&self) -> ReversedUDAF {
+        ReversedUDAF::Identical
+    }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        AggregateOrderSensitivity::Insensitive
+    }
+}
+
+/// A sum that cannot overflow: 128 bits for integers and decimals.
+#[derive(Debug, Clone, Copy)]
+enum Sum {
+    Exact(i128),
+    Floating(f64),
+}
+
+impl Sum {
+    fn new(result: &DataType) -> Sum {
+        match result {
+            DataType::Float64 => Sum::Floating(0.0),
+            _ => Sum::Exact(0),
         }
     }
 
-    fn accumulator(&self, _arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        unreachable!("invariant: AVG has a layout of its own for every type it accepts")
+    fn data_type(&self) -> DataType {
+        match self {
+            Sum::Exact(_) => DataType::Decimal128(38, 0),
+            Sum::Floating(_) => DataType::Float64,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct AverageAccumulator {
+    sum: Sum,
+    count: i64,
+    /// Values seen, where DISTINCT was said.
+    distinct: Option<HashSet<ScalarValue>>,
+    result: DataType,
+    /// Digits behind the point of the values summed.
+    scale: i8,
+}
+
+impl AverageAccumulator {
+    fn fold(&mut self, values: &ArrayRef, sign: i64) -> Result<()> {
+        let valid = (values.len() - values.null_count()) as i64;
+        match &mut self.sum {
+            Sum::Floating(sum) => {
+                let total: f64 = values.as_primitive::<Float64Type>().iter().flatten().sum();
+                *sum += total * sign as f64;
+            }
+            Sum::Exact(sum) => {
+                let total: i128 = match values.data_type() {
+                    DataType::Decimal128(..) => {
+                        values.as_primitive::<Decimal128Type>().iter().flatten().sum()
+                    }
+                    _ => {
+                        let wide = cast(values, &DataType::Int64)?;
+                        wide.as_primitive::<Int64Type>()
+                            .iter()
+                            .flatten()
+                            .map(i128::from)
+                            .sum()
+                    }
+                };
+                *sum += total * i128::from(sign);
+            }
+        }
+        self.count += sign * valid;
+        Ok(())
+    }
+}
+
+impl Accumulator for AverageAccumulator {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let Some(seen) = &mut self.distinct else {
+            return self.fold(&values[0], 1);
+        };
+        let mut fresh = Vec::new();
+        for row in 0..values[0].len() {
+            let value = ScalarValue::try_from_array(&values[0], row)?;
+            if !value.is_null() && seen.insert(value.clone()) {
+                fresh.push(value);
+            }
+        }
+        match fresh.is_empty() {
+            true => Ok(()),
+            false => self.fold(&ScalarValue::iter_to_array(fresh)?, 1),
+        }
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        match self.distinct {
+            Some(_) => exec_err!("AVG(DISTINCT) cannot take rows back"),
+            None => self.fold(&values[0], -1),
+        }
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        self.distinct.is_none()
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        if self.distinct.is_some() {
+            return exec_err!("AVG(DISTINCT) cannot be merged from partial sums");
+        }
+        match &mut self.sum {
+            Sum::Floating(sum) => {
+                *sum += states[0]
+                    .as_primitive::<Float64Type>()
+                    .iter()
+                    .flatten()
+                    .sum::<f64>()
+            }
+            Sum::Exact(sum) => {
+                *sum += states[0]
+                    .as_primitive::<Decimal128Type>()
+                    .iter()
+                    .flatten()
+                    .sum::<i128>()
+            }
+        }
+        self.count += states[1]
+            .as_primitive::<Int64Type>()
+            .iter()
+            .flatten()
+            .sum::<i64>();
+        Ok(())
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        let sum = match self.sum {
+            Sum::Exact(sum) => ScalarValue::Decimal128(Some(sum), 38, 0),
+            Sum::Floating(sum) => ScalarValue::Float64(Some(sum)),
+        };
+        Ok(vec![sum, ScalarValue::Int64(Some(self.count))])
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        if self.count == 0 {
+            return ScalarValue::try_from(&self.result);
+        }
+        match (self.sum, &self.result) {
+            (Sum::Floating(sum), _) => Ok(ScalarValue::Float64(Some(sum / self.count as f64))),
+            (Sum::Exact(sum), DataType::Decimal128(precision, scale)) => {
+                let widened = 10_i128
+                    .checked_pow((*scale - self.scale) as u32)
+                    .and_then(|by| sum.checked_mul(by));
+                // Beyond 38 digits there is no DECIMAL: NULL, as Flink answers.
+                let mean = widened.map(|sum| sum / i128::from(self.count));
+                Ok(ScalarValue::Decimal128(mean, *precision, *scale))
+            }
+            (Sum::Exact(sum), integer) => {
+                let mean = i64::try_from(sum / i128::from(self.count));
+                ScalarValue::Int64(Some(mean.expect("invariant: a mean lies between its values")))
+                    .cast_to(integer)
+            }
+        }
+    }
+
+    fn size(&self) -> usize {
+        let seen = self
+            .distinct
+            .as_ref()
+            .map_or(0, |seen| seen.iter().map(ScalarValue::size).sum());
+        size_of_val(self) + seen
     }
 }

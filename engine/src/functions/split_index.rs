@@ -2,88 +2,56 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Int64Array, StringArray, StringBuilder};
-use arrow::compute::cast;
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray, StringBuilder};
 use arrow::datatypes::{DataType, Int64Type};
-use datafusion_common::{Result, ScalarValue};
-use datafusion_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature, Volatility,
-};
+use datafusion_common::{Result, ScalarValue, plan_err};
+use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 use memchr::memmem::Finder;
 
-/// `SPLIT_INDEX`.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SplitIndex {
-    signature: Signature,
+use crate::functions::native::{NativeFunction, column};
+
+/// The functions of this family.
+pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
+    vec![NativeFunction::coercing("split_index", types, |_| Ok(DataType::Utf8), split_index).shared()]
 }
 
-impl SplitIndex {
-    pub(crate) fn new() -> SplitIndex {
-        let types = vec![DataType::Utf8, DataType::Utf8, DataType::Int64];
-        SplitIndex {
-            signature: Signature::new(TypeSignature::Coercible(coercions(&types)), Volatility::Immutable),
+fn types(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types {
+        [_, delimiter, index] if delimiter.is_string() && index.is_integer() => {
+            Ok(vec![DataType::Utf8, DataType::Utf8, DataType::Int64])
         }
+        _ => plan_err!("SPLIT_INDEX needs a STRING, a delimiter and an index, which counts from 0"),
     }
 }
 
-/// Arguments that are strings or integers after implicit casts.
-fn coercions(types: &[DataType]) -> Vec<datafusion_expr::Coercion> {
-    use datafusion_common::types::{NativeType, logical_int64, logical_string};
-    use datafusion_expr::{Coercion, TypeSignatureClass};
-    types
-        .iter()
-        .map(|data_type| match data_type {
-            DataType::Int64 => Coercion::new_implicit(
-                TypeSignatureClass::Native(logical_int64()),
-                vec![TypeSignatureClass::Integer],
-                NativeType::Int64,
-            ),
-            _ => Coercion::new_exact(TypeSignatureClass::Native(logical_string())),
-        })
-        .collect()
-}
-
-impl ScalarUDFImpl for SplitIndex {
-    fn name(&self) -> &str {
-        "split_index"
+fn split_index(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
+    let text = column(args, 0)?;
+    if let [
+        _,
+        ColumnarValue::Scalar(ScalarValue::Utf8(Some(delimiter))),
+        ColumnarValue::Scalar(ScalarValue::Int64(Some(index))),
+    ] = args.args.as_slice()
+    {
+        return Ok(Arc::new(split_all(text.as_string::<i32>(), delimiter, *index)));
     }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _argument_types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Utf8)
-    }
-
-    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let rows = arguments.number_rows;
-        if let [
-            text,
-            ColumnarValue::Scalar(ScalarValue::Utf8(Some(delimiter))),
-            ColumnarValue::Scalar(ScalarValue::Int64(Some(index))),
-        ] = arguments.args.as_slice()
-        {
-            let text = text.to_array(rows)?;
-            return Ok(ColumnarValue::Array(Arc::new(split_all(
-                text.as_string::<i32>(),
-                delimiter,
-                *index,
-            ))));
-        }
-        let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
-        let index = cast(&arrays[2], &DataType::Int64)?;
-        let split = split_each(
-            arrays[0].as_string(),
-            arrays[1].as_string(),
-            index.as_primitive::<Int64Type>(),
-        );
-        Ok(ColumnarValue::Array(Arc::new(split)))
-    }
+    let (delimiters, indices) = (column(args, 1)?, column(args, 2)?);
+    let split = split_each(
+        text.as_string(),
+        delimiters.as_string(),
+        indices.as_primitive::<Int64Type>(),
+    );
+    Ok(Arc::new(split))
 }
 
 /// One delimiter and index for all rows.
 fn split_all(text: &StringArray, delimiter: &str, index: i64) -> StringArray {
+    if let ([byte], Ok(index)) = (delimiter.as_bytes(), usize::try_from(index)) {
+        let mut parts = StringBuilder::with_capacity(text.len(), text.len() * 8);
+        for value in text {
+            parts.append_option(value.and_then(|value| part_by_byte(value, *byte, index)));
+        }
+        return parts.finish();
+    }
     let finder = Finder::new(delimiter);
     let mut parts = StringBuilder::with_capacity(text.len(), text.len() * 8);
     for value in text {
@@ -108,6 +76,16 @@ fn split_each(text: &StringArray, delimiters: &StringArray, indices: &Int64Array
         parts.append_option(found.flatten());
     }
     parts.finish()
+}
+
+/// The part at `index` of a text whose parts are divided by one byte.
+fn part_by_byte(text: &str, delimiter: u8, index: usize) -> Option<&str> {
+    let mut borders = memchr::memchr_iter(delimiter, text.as_bytes());
+    let start = match index {
+        0 => 0,
+        _ => borders.nth(index - 1)? + 1,
+    };
+    Some(&text[start..borders.next().unwrap_or(text.len())])
 }
 
 /// The part of `text` at `index`.

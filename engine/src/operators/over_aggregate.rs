@@ -1,51 +1,54 @@
 //! OVER aggregation in event time: rows wait until the watermark passes them, and are answered in
 //! order of event time, each with its input columns and one result per call.
 //!
-//! Rows of one partition with equal event time are ordered by their own bytes, so that results do
-//! not depend on how rows came together from shards and batches. Calls run one after the other
-//! over a whole sorted batch, each with state per partition (`over/`).
+//! `waiting` holds and orders the rows (`ties` where partition and event time are equal), `calls`
+//! shares frames between calls, `frames` slides them (`combine` says what over), `results` meets columns;
+//! `row_accumulator` adapts DataFusion's aggregates.
+//!
+//! **Invariant.** A row's answer depends on the rows of its partition alone, not on batches, shards or
+//! the moments at which the watermark rose. No step works on more than a few quanta of rows.
 
-mod call;
-mod history;
-mod partitions;
+mod calls;
+mod combine;
+mod frames;
+mod results;
 mod row_accumulator;
+mod ties;
+mod waiting;
+
+#[cfg(test)]
+mod tests;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
-use arrow_row::{RowConverter, SortField};
 
 use crate::batch::{BATCH_ROWS_MAX, Batch};
 use crate::error::ExecutionError;
 use crate::operators::ingest::micros;
 use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics, Output};
 use crate::plan::OverAggregateSpec;
+use crate::state::group_table::GroupTable;
+use crate::state::keys::{KeyLayout, KeyPacker};
 use crate::time::{WATERMARK_NONE, WatermarkUs};
 
-use call::OverCall;
-use partitions::Partitions;
+use calls::Group;
+use frames::OrderedRows;
+use waiting::{Ready, Waiting};
 
 /// The OVER operator.
 pub struct OverAggregate {
+    partition: Vec<usize>,
     time_column: usize,
     output: SchemaRef,
-    input: SchemaRef,
-    partitions: Partitions,
-    calls: Vec<Box<dyn OverCall>>,
-    /// Rows that the watermark has not passed.
-    waiting: Vec<Waiting>,
-    /// Rows that it has passed, in order, and the next to be answered.
-    ready: Option<(RecordBatch, usize)>,
+    packer: KeyPacker,
+    /// Partitions by key; their numbers are its groups.
+    partitions: GroupTable,
+    groups: Vec<Group>,
+    call_count: usize,
+    waiting: Waiting,
     watermark: WatermarkUs,
     late_rows: u64,
-}
-
-/// A batch of waiting rows with its earliest and latest event time.
-struct Waiting {
-    rows: RecordBatch,
-    times: Vec<i64>,
-    earliest: i64,
-    latest: i64,
 }
 
 impl OverAggregate {
@@ -55,179 +58,113 @@ impl OverAggregate {
         input: SchemaRef,
         output: SchemaRef,
     ) -> Result<OverAggregate, ExecutionError> {
-        let calls = spec
-            .calls
+        assert_eq!(
+            input.fields().len() + spec.calls.len(),
+            output.fields().len(),
+            "invariant: the output is the input and one column per call"
+        );
+        let fields = spec
+            .partition
             .iter()
-            .map(|call| call::build(call, spec.frame, &input))
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|&column| input.fields()[column].clone());
+        let layout = KeyLayout::new(&fields.collect::<Vec<_>>());
         Ok(OverAggregate {
+            partition: spec.partition.clone(),
             time_column: spec.time_column,
-            partitions: Partitions::new(&spec.partition, &input)?,
+            packer: KeyPacker::new(layout.clone()),
+            partitions: GroupTable::new(layout, Vec::new()),
+            groups: calls::build(&spec.calls, spec.frame, &input)?,
+            call_count: spec.calls.len(),
+            waiting: Waiting::new(&input)?,
             output,
-            input,
-            calls,
-            waiting: Vec::new(),
-            ready: None,
             watermark: WATERMARK_NONE,
             late_rows: 0,
         })
     }
 
-    /// Takes the waiting rows that the watermark has passed, in order of event time.
-    fn take_ready(&mut self) -> Result<Option<RecordBatch>, ExecutionError> {
-        let watermark = self.watermark;
-        let mut ready = Vec::new();
-        let mut waiting = Vec::with_capacity(self.waiting.len());
-        for batch in std::mem::take(&mut self.waiting) {
-            if batch.latest <= watermark {
-                ready.push(batch.rows);
-            } else if batch.earliest > watermark {
-                waiting.push(batch);
-            } else {
-                let (passed, left): (Vec<u32>, Vec<u32>) =
-                    (0..batch.times.len() as u32).partition(|&row| batch.times[row as usize] <= watermark);
-                ready.push(take_rows(&batch.rows, passed)?);
-                waiting.extend(Waiting::new(take_rows(&batch.rows, left)?, self.time_column));
-            }
-        }
-        self.waiting = waiting;
-        if ready.is_empty() {
-            return Ok(None);
-        }
-        let rows = concat_batches(&self.input, &ready).map_err(over_error)?;
-        self.in_order(rows).map(Some)
-    }
-
-    /// The rows in order of event time, ties of one partition by their bytes.
-    fn in_order(&mut self, rows: RecordBatch) -> Result<RecordBatch, ExecutionError> {
-        let times = micros(rows.column(self.time_column));
-        let sorted = times.is_sorted();
-        let mut order: Vec<u32> = (0..rows.num_rows() as u32).collect();
-        if !sorted {
-            order.sort_by_key(|&row| times[row as usize]);
-        }
-        let ids = self.partitions.ids(&rows)?;
-        let tied = self.partitions.has_ties(&ids, &order, &times);
-        if tied {
-            let fields = rows
-                .schema()
-                .fields()
-                .iter()
-                .map(|field| SortField::new(field.data_type().clone()))
-                .collect();
-            let converter = RowConverter::new(fields).map_err(over_error)?;
-            let encoded = converter.convert_columns(rows.columns()).map_err(over_error)?;
-            for run in order.chunk_by_mut(|&a, &b| times[a as usize] == times[b as usize]) {
-                if run.len() > 1 {
-                    run.sort_by(|&a, &b| encoded.row(a as usize).cmp(&encoded.row(b as usize)));
-                }
-            }
-        }
-        if sorted && !tied {
-            Ok(rows)
-        } else {
-            take_rows(&rows, order)
-        }
-    }
-
-    /// Answers the next rows that are ready; a run of equal event times is never cut.
-    fn answer_some(&mut self, out: &mut Output) -> Result<bool, ExecutionError> {
-        let Some((rows, start)) = self.ready.take() else {
-            return Ok(true);
+    /// Answers rows that are in order.
+    fn answer(&mut self, ready: Ready, out: &mut Output) -> Result<(), ExecutionError> {
+        let order = OrderedRows {
+            partitions: &ready.partitions,
+            partition_count: self.partitions.len(),
+            times: &ready.times,
         };
-        let times = micros(rows.column(self.time_column));
-        let mut end = (start + BATCH_ROWS_MAX).min(rows.num_rows());
-        while end < rows.num_rows() && times[end] == times[end - 1] {
-            end += 1;
+        let mut results: Vec<Option<ArrayRef>> = vec![None; self.call_count];
+        for group in &mut self.groups {
+            let columns = group.shared.answer(&ready.rows, &order)?;
+            for (&call, column) in group.calls.iter().zip(columns) {
+                results[call] = Some(column);
+            }
         }
-        let part = rows.slice(start, end - start);
-        let ids = self.partitions.ids(&part)?;
-        let mut columns: Vec<ArrayRef> = part.columns().to_vec();
-        for call in &mut self.calls {
-            columns.push(call.answer(&part, &ids, self.partitions.len(), &times[start..end])?);
+        let mut columns = ready.rows.columns().to_vec();
+        columns.extend(
+            results
+                .into_iter()
+                .map(|column| column.expect("invariant: every call is in a group")),
+        );
+        let rows = RecordBatch::try_new(self.output.clone(), columns).map_err(over_error)?;
+        for start in (0..rows.num_rows()).step_by(BATCH_ROWS_MAX) {
+            out.emit_rows(rows.slice(start, BATCH_ROWS_MAX.min(rows.num_rows() - start)));
         }
-        out.emit_rows(RecordBatch::try_new(self.output.clone(), columns).map_err(over_error)?);
-        let done = end == rows.num_rows();
-        if !done {
-            self.ready = Some((rows, end));
-        }
-        Ok(done)
+        Ok(())
     }
 }
 
 impl Operator for OverAggregate {
     fn process(&mut self, _input: usize, batch: Batch, _out: &mut Output) -> Result<(), ExecutionError> {
-        let times = micros(batch.column(self.time_column));
-        let late = times.iter().filter(|&&time| time <= self.watermark).count();
-        let rows = match late {
-            0 => batch.rows().clone(),
-            late => {
-                self.late_rows += late as u64;
-                let in_time = (0..times.len() as u32)
-                    .filter(|&row| times[row as usize] > self.watermark)
-                    .collect();
-                take_rows(batch.rows(), in_time)?
-            }
-        };
-        self.waiting.extend(Waiting::new(rows, self.time_column));
-        Ok(())
+        assert!(
+            batch.ops().is_none(),
+            "invariant: OVER reads an append-only input"
+        );
+        let (mut rows, _, _) = batch.into_parts();
+        let mut times = micros(rows.column(self.time_column));
+        let watermark = self.watermark;
+        let late = times.iter().filter(|&&time| time <= watermark).count();
+        if late > 0 {
+            self.late_rows += late as u64;
+            let in_time = (0..times.len() as u32).filter(|&row| times[row as usize] > watermark);
+            let in_time = UInt32Array::from_iter_values(in_time);
+            rows = take_record_batch(&rows, &in_time).map_err(over_error)?;
+            times = micros(rows.column(self.time_column));
+        }
+        let keys: Vec<ArrayRef> = self
+            .partition
+            .iter()
+            .map(|&key| rows.column(key).clone())
+            .collect();
+        let mut partitions = Vec::with_capacity(rows.num_rows());
+        self.partitions
+            .find_or_insert(&mut self.packer, &keys, rows.num_rows(), &mut partitions);
+        self.waiting.push(rows, times, partitions)
     }
 
     fn advance(&mut self, watermark: WatermarkUs, out: &mut Output) -> Result<Firing, ExecutionError> {
-        assert!(
-            self.ready.is_none(),
-            "invariant: a firing is finished before the next"
-        );
-        self.watermark = watermark;
-        self.ready = self.take_ready()?.map(|rows| (rows, 0));
+        self.watermark = self.watermark.max(watermark);
         self.resume(out)
     }
 
     fn resume(&mut self, out: &mut Output) -> Result<Firing, ExecutionError> {
-        while out.rows() < FIRING_QUANTUM_ROWS {
-            if self.answer_some(out)? {
-                return Ok(Firing::Done);
+        let before = out.rows();
+        while out.rows() - before < FIRING_QUANTUM_ROWS {
+            match self.waiting.take(self.watermark, BATCH_ROWS_MAX)? {
+                Some(ready) => self.answer(ready, out)?,
+                None => return Ok(Firing::Done),
             }
         }
         Ok(Firing::More)
     }
 
     fn statistics(&self) -> OperatorStatistics {
-        let waiting: usize = self
-            .waiting
-            .iter()
-            .map(|batch| batch.rows.get_array_memory_size())
-            .sum();
-        let state: usize = self.calls.iter().map(|call| call.bytes()).sum();
+        let frames: usize = self.groups.iter().map(|group| group.shared.bytes()).sum();
+        let keys = self.partitions.allocated_bytes() + self.packer.allocated_bytes();
         OperatorStatistics {
-            state_bytes: (waiting + state + self.partitions.bytes()) as u64,
+            state_bytes: (self.waiting.bytes() + frames + keys) as u64,
             keys: self.partitions.len() as u64,
             late_rows: self.late_rows,
         }
     }
 }
 
-impl Waiting {
-    fn new(rows: RecordBatch, time_column: usize) -> Option<Waiting> {
-        let times = micros(rows.column(time_column)).to_vec();
-        let earliest = *times.iter().min()?;
-        let latest = *times.iter().max()?;
-        Some(Waiting {
-            rows,
-            times,
-            earliest,
-            latest,
-        })
-    }
-}
-
-fn take_rows(rows: &RecordBatch, indices: Vec<u32>) -> Result<RecordBatch, ExecutionError> {
-    let indices = UInt32Array::from(indices);
-    let columns = rows.columns().iter().map(|column| take(column, &indices, None));
-    let columns = columns.collect::<Result<Vec<_>, _>>().map_err(over_error)?;
-    RecordBatch::try_new(rows.schema(), columns).map_err(over_error)
-}
-
-pub(super) fn over_error(error: impl std::fmt::Display) -> ExecutionError {
+fn over_error(error: impl std::fmt::Display) -> ExecutionError {
     ExecutionError::new("over aggregate", error)
 }

@@ -34,6 +34,8 @@ pub(crate) struct SeparateWindows {
 impl SeparateWindows {
     /// Most cleared states kept.
     const SPARE_MAX: usize = 2;
+    /// A state with more groups is dropped instead: clearing it would be one long step.
+    const SPARE_GROUPS_MAX: usize = 1 << 15;
 
     /// No window; with `changes` results are emitted before the end, too.
     pub fn new(changes: Option<ChangeOptions>) -> SeparateWindows {
@@ -87,7 +89,7 @@ impl SeparateWindows {
                 }
             }
             budget = budget.saturating_sub(end - next);
-            if self.spare.len() < Self::SPARE_MAX {
+            if self.spare.len() < Self::SPARE_MAX && window.state.len() <= Self::SPARE_GROUPS_MAX {
                 window.state.clear();
                 self.spare.push_back(window.state);
             }

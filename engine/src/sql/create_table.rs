@@ -10,8 +10,8 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
 use crate::error::{Position, SqlError};
-use crate::sql::interval::normalise_intervals;
 use crate::sql::refusals;
+use crate::sql::spellings::respell_all;
 use crate::sql::statement::{
     ColumnDefinition, ColumnKind, CreateTable, Name, TableOption, WatermarkDefinition,
 };
@@ -256,8 +256,9 @@ impl StreamParser<'_> {
     fn expression(&mut self) -> Result<Expr, SqlError> {
         let position = self.here();
         let mut expression = self.parser.parse_expr().map_err(|error| self.convert(error))?;
-        normalise_intervals(&mut expression)?;
-        refusals::check_free_expression(&expression).map_err(|error| error.at(position))?;
+        refusals::check_depth(&expression).map_err(|error| error.at(position))?;
+        respell_all(&mut expression)?;
+        refusals::check_free_expression(&expression, &self.tokens).map_err(|error| error.at(position))?;
         Ok(expression)
     }
 }

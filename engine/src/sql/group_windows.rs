@@ -11,14 +11,15 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr,
-    Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, TableFactor, VisitMut, VisitorMut,
+    Ident, ObjectName, ObjectNamePart, Query, Select, TableFactor, VisitMut, VisitorMut,
 };
 
 use crate::error::{Position, SqlError};
-use crate::sql::interval::normalise_interval;
 use crate::sql::position::{ident_position, position_of};
+use crate::sql::spellings::respell;
 use crate::sql::sugar::{WindowClause, window_usage};
 use crate::sql::window_call::select_all_from;
+use crate::sql::window_columns::WindowColumns;
 
 /// Lowers the windows of every SELECT in `query`; `clauses` are the `WINDOW …` clauses that stood
 /// in it.
@@ -54,7 +55,7 @@ impl VisitorMut for Lowering {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
-        match normalise_interval(expr) {
+        match respell(expr) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }
@@ -62,18 +63,19 @@ impl VisitorMut for Lowering {
 }
 
 /// A window of a SELECT that is about to move into its FROM.
-struct GroupWindow {
+pub(crate) struct GroupWindow {
     /// TUMBLE or HOP, where the user wrote it.
-    function: Ident,
+    pub function: Ident,
     /// The time column as written; `None` = the relation's event time.
-    time: Option<Expr>,
+    pub time: Option<Expr>,
     /// The lengths in the order that the TVF takes them.
-    lengths: Vec<Expr>,
+    pub lengths: Vec<Expr>,
     /// The arguments as written: the auxiliary functions repeat them.
-    arguments: Vec<Expr>,
+    pub arguments: Vec<Expr>,
     /// Whether it was a `WINDOW …` clause.
-    is_sugar: bool,
-    position: Position,
+    pub is_sugar: bool,
+    /// Where it stands.
+    pub position: Position,
 }
 
 fn lower_select(select: &mut Select, clause: Option<WindowClause>) -> Result<(), SqlError> {
@@ -136,7 +138,7 @@ fn group_window_calls(select: &Select) -> Result<Vec<usize>, SqlError> {
 }
 
 /// Name and arguments of a plain function call.
-fn call_of(expr: &Expr) -> Option<(&Ident, Vec<&Expr>)> {
+pub(crate) fn call_of(expr: &Expr) -> Option<(&Ident, Vec<&Expr>)> {
     let Expr::Function(Function {
         name,
         args: FunctionArguments::List(list),
@@ -232,113 +234,6 @@ fn window_of_group_by(select: &Select, index: usize) -> Result<GroupWindow, SqlE
         is_sugar: false,
         position,
     })
-}
-
-/// Replaces `TUMBLE_START(…)` and its like by the columns of the TVF.
-struct WindowColumns<'a> {
-    window: &'a GroupWindow,
-    uses_rowtime: bool,
-}
-
-impl WindowColumns<'_> {
-    fn rewrite_item(&mut self, item: &mut SelectItem) -> Result<(), SqlError> {
-        match item {
-            SelectItem::UnnamedExpr(expr) => {
-                let written = match expr {
-                    Expr::Identifier(ident) => Some(ident.clone()),
-                    _ => None,
-                };
-                self.rewrite(expr)?;
-                // `_window_start` keeps the name that the user wrote.
-                if let (Some(alias), Expr::Identifier(now)) = (written, &*expr)
-                    && alias.value != now.value
-                {
-                    *item = SelectItem::ExprWithAlias {
-                        expr: expr.clone(),
-                        alias,
-                    };
-                }
-                Ok(())
-            }
-            SelectItem::ExprWithAlias { expr, .. } | SelectItem::ExprWithAliases { expr, .. } => {
-                self.rewrite(expr)
-            }
-            SelectItem::QualifiedWildcard(..) | SelectItem::Wildcard(_) => Ok(()),
-        }
-    }
-
-    fn rewrite(&mut self, expr: &mut Expr) -> Result<(), SqlError> {
-        match expr.visit(self) {
-            ControlFlow::Break(error) => Err(error),
-            ControlFlow::Continue(()) => Ok(()),
-        }
-    }
-
-    /// The TVF's column that `expr` means.
-    fn column_for(&mut self, expr: &Expr) -> Result<Option<Ident>, SqlError> {
-        if let Expr::Identifier(ident) = expr {
-            let column = match ident.value.as_str() {
-                "_window_start" if self.window.is_sugar => "window_start",
-                "_window_end" if self.window.is_sugar => "window_end",
-                _ => return Ok(None),
-            };
-            return Ok(Some(placed(column, ident)));
-        }
-        let Some((name, arguments)) = call_of(expr) else {
-            return Ok(None);
-        };
-        let upper = name.value.to_ascii_uppercase();
-        let Some((family, part)) = upper.rsplit_once('_') else {
-            return Ok(None);
-        };
-        let column = match part {
-            "START" => "window_start",
-            "END" => "window_end",
-            "ROWTIME" => "window_time",
-            "PROCTIME" if matches!(family, "TUMBLE" | "HOP") => {
-                return Err(SqlError::new("processing-time windows are not supported yet")
-                    .at(ident_position(name))
-                    .hint(format!("use {family}_ROWTIME")));
-            }
-            _ => return Ok(None),
-        };
-        let belongs = match family {
-            "TUMBLE" | "HOP" => self.window.is_sugar || family == self.window.function.value,
-            "WINDOW" => self.window.is_sugar,
-            _ => return Ok(None),
-        };
-        let repeats = arguments.iter().copied().eq(self.window.arguments.iter());
-        if !belongs || !(repeats || (self.window.is_sugar && arguments.is_empty())) {
-            return Err(
-                SqlError::new(format!("{name} does not repeat the query's window"))
-                    .at(ident_position(name))
-                    .hint("give it the same arguments as the window in GROUP BY"),
-            );
-        }
-        self.uses_rowtime |= part == "ROWTIME";
-        Ok(Some(placed(column, name)))
-    }
-}
-
-impl VisitorMut for WindowColumns<'_> {
-    type Break = SqlError;
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
-        match self.column_for(expr) {
-            Ok(None) => ControlFlow::Continue(()),
-            Ok(Some(column)) => {
-                *expr = Expr::Identifier(column);
-                ControlFlow::Continue(())
-            }
-            Err(error) => ControlFlow::Break(error),
-        }
-    }
-}
-
-fn placed(name: &str, origin: &Ident) -> Ident {
-    let mut ident = Ident::new(name);
-    ident.span = origin.span;
-    ident
 }
 
 /// Puts the window's bounds into GROUP BY, in the place of the window function.
@@ -480,4 +375,11 @@ fn call(name: &str, window: &GroupWindow, arguments: Vec<Expr>) -> Expr {
         over: None,
         within_group: Vec::new(),
     })
+}
+
+/// The identifier `name` at the place of `origin`.
+pub(crate) fn placed(name: &str, origin: &Ident) -> Ident {
+    let mut ident = Ident::new(name);
+    ident.span = origin.span;
+    ident
 }

@@ -5,9 +5,7 @@
 //! **Invariant.** Exact or an error: no rounding, no overflow, no calendar units (MONTH, YEAR),
 //! whose length is not fixed.
 
-use std::ops::ControlFlow;
-
-use sqlparser::ast::{DateTimeField, Expr, Interval, UnaryOperator, Value, visit_expressions_mut};
+use sqlparser::ast::{DateTimeField, Expr, Interval, UnaryOperator, Value};
 
 use crate::error::SqlError;
 use crate::sql::position::position_of;
@@ -31,18 +29,6 @@ pub fn interval_us(expr: &Expr) -> Result<i64, SqlError> {
             .ok_or_else(|| at(too_long(expr))),
         other => Err(at(SqlError::new(format!("`{other}` is not an interval literal"))
             .hint("write for instance INTERVAL '10' SECOND, or 10s"))),
-    }
-}
-
-/// [`normalise_interval`] for every literal inside `expression`.
-pub(crate) fn normalise_intervals(expression: &mut Expr) -> Result<(), SqlError> {
-    let outcome = visit_expressions_mut(expression, |inner| match normalise_interval(inner) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(error) => ControlFlow::Break(error),
-    });
-    match outcome {
-        ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(()),
     }
 }
 

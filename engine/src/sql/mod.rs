@@ -2,9 +2,9 @@
 //!
 //! The flow, one file each: `tokens` (sqlparser's tokens, durations lowered) → `emit`, `sugar`
 //! (clauses that sqlparser cannot read) → `dialect` + `stream_parser` + `parser` + `create_table` +
-//! `table_like` + `types` (statements) → `group_windows` + `window_call` + `interval` (every window a window TVF) →
-//! `refusals` (what nobody would read is an error) → `statement` (what the planner receives) →
-//! `catalog` (tables and views declared so far; their `options`, the job's `settings`) → `query`
+//! `table_like` + `types` (statements) → `group_windows` + `window_columns` + `window_call` +
+//! `interval` (every window a window TVF), `spellings` (Flink's, respelled) → `refusals` (what
+//! nobody would read is an error) → `statement` (what the planner receives) → `catalog` (tables and views declared so far; their `options`, the job's `settings`) → `query`
 //! (names, types, functions and logical optimisation by DataFusion's planner).
 
 pub mod catalog;
@@ -21,6 +21,7 @@ pub mod position;
 pub mod query;
 mod refusals;
 pub mod settings;
+mod spellings;
 pub mod statement;
 mod stream_parser;
 mod sugar;
@@ -30,3 +31,4 @@ mod tokens;
 pub mod types;
 mod unknown_statement;
 pub mod window_call;
+mod window_columns;

@@ -161,7 +161,8 @@ pub const OPTION_RULES: &[OptionRule] = &[
     rule("scan.watermark.max-future", READERS, Source, Duration, "event times further ahead of the clock are clamped and counted"),
 ];
 
-/// Checks the options of one table.
+/// Checks the options of one table. An error without a place (no connector at all) belongs to the
+/// table's name.
 pub fn validate_options(options: &[TableOption]) -> Result<(), SqlError> {
     let Some(connector) = options.iter().find(|option| option.key == "connector") else {
         let error = SqlError::new("the table has no 'connector' option")

@@ -306,13 +306,14 @@ impl StreamParser<'_> {
     fn stream_query(&mut self) -> Result<StreamQuery, SqlError> {
         let position = self.here();
         let mut query = self.parser.parse_query().map_err(|error| self.convert(error))?;
+        refusals::check_depth(query.as_ref()).map_err(|error| error.at(position))?;
         if let SetExpr::Values(_) = query.body.as_ref() {
             return Err(SqlError::new("VALUES alone is not a query")
                 .at(position)
                 .hint("write SELECT * FROM (VALUES …) AS t (a, b)"));
         }
         lower_windows(&mut query, std::mem::take(&mut self.windows))?;
-        refusals::check(query.as_ref()).map_err(|error| error.at(position))?;
+        refusals::check(query.as_ref(), &self.tokens).map_err(|error| error.at(position))?;
         let emit = self.emit.take().map(|clause| clause.emit).unwrap_or_default();
         Ok(StreamQuery {
             query,

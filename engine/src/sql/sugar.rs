@@ -14,6 +14,7 @@ use crate::error::{Position, SqlError};
 use crate::sql::dialect::StreamDialect;
 use crate::sql::emit::{EmitClause, take_emit};
 use crate::sql::position::span_position;
+use crate::sql::refusals::check_depth;
 use crate::sql::suggest;
 use crate::sql::tokens::{are_words, at_token, is_word, number, word};
 
@@ -349,5 +350,6 @@ fn parse_arguments(tokens: &[TokenWithSpan]) -> Result<Vec<Expr>, SqlError> {
             &rest,
         ));
     }
+    check_depth(&arguments)?;
     Ok(arguments)
 }

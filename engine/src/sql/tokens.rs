@@ -12,9 +12,11 @@ use crate::error::{Position, SqlError};
 use crate::sql::dialect::StreamDialect;
 use crate::sql::position::span_position;
 
-/// Longest run of tokens between commas, parentheses and clause words: deeper trees of operators
-/// than this would outgrow the stack of recursive tree walks.
+/// Longest run of tokens between commas in one pair of parentheses.
 const OPERAND_RUN_MAX: usize = 4_000;
+
+/// Most UNION, EXCEPT and INTERSECT in one statement.
+const SET_OPERATIONS_MAX: usize = 200;
 
 /// The tokens of `sql` without white space and comments.
 pub(crate) fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
@@ -101,18 +103,40 @@ pub(crate) fn lower_first(text: &str) -> String {
     }
 }
 
+/// Bounds the depth of syntax trees by the tokens that make them, so that even dropping a tree
+/// cannot outgrow the stack.
 fn refuse_long_runs(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
-    let mut run = 0;
+    let mut runs: Vec<usize> = vec![0];
+    let mut set_operations = 0;
     for token in tokens {
-        let ends_run = match &token.token {
-            Token::Comma | Token::LParen | Token::RParen | Token::SemiColon => true,
-            Token::Word(word) => word.keyword == Keyword::SELECT,
-            _ => false,
-        };
-        run = if ends_run { 0 } else { run + 1 };
-        if run > OPERAND_RUN_MAX {
+        match &token.token {
+            Token::LParen => runs.push(0),
+            Token::RParen if runs.len() > 1 => drop(runs.pop()),
+            Token::Comma => runs.last_mut().into_iter().for_each(|run| *run = 0),
+            Token::SemiColon => {
+                runs = vec![0];
+                set_operations = 0;
+            }
+            Token::Word(word)
+                if matches!(
+                    word.keyword,
+                    Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT
+                ) =>
+            {
+                set_operations += 1;
+            }
+            _ => {}
+        }
+        runs.last_mut().into_iter().for_each(|run| *run += 1);
+        if runs.last().is_some_and(|run| *run > OPERAND_RUN_MAX) {
             return Err(at_token(SqlError::new("the expression is too long"), token)
                 .hint("split it with parentheses or a view"));
+        }
+        if set_operations > SET_OPERATIONS_MAX {
+            return Err(
+                at_token(SqlError::new("the statement has too many set operations"), token)
+                    .hint("split it with views"),
+            );
         }
     }
     Ok(())
@@ -152,7 +176,7 @@ fn type_end(tokens: &[TokenWithSpan], start: usize) -> Option<usize> {
         return None;
     }
     let mut depth = 0_usize;
-    for (offset, token) in tokens[start + 1..].iter().enumerate() {
+    for (offset, token) in tokens[start + 1..].iter().take(OPERAND_RUN_MAX).enumerate() {
         match &token.token {
             Token::Lt => depth += 1,
             Token::Gt => depth = depth.checked_sub(1)?,

@@ -19,6 +19,9 @@ const SEED: u64 = 0x4528_21e6_38d0_1377;
 const SEED_NEXT: u64 = 0xbe54_66cf_34e9_0c6d;
 const MULTIPLIER: u64 = 0xd6e8_feb8_6659_fd93;
 
+/// Keys probed together.
+const PROBE_ROWS: usize = 1_024;
+
 /// Index of a group in its table.
 pub type GroupIndex = u32;
 
@@ -35,7 +38,9 @@ pub struct GroupTable {
     /// The group whose single key is NULL, where the layout has no bit for it.
     null_group: Option<GroupIndex>,
     groups: usize,
+    /// Of the run that is probed: the hash of each key, and the first slot it leads to.
     hashes: Vec<u32>,
+    firsts: Vec<u64>,
 }
 
 impl GroupTable {
@@ -52,6 +57,7 @@ impl GroupTable {
             null_group: None,
             groups: 0,
             hashes: Vec::new(),
+            firsts: Vec::new(),
         }
     }
 
@@ -122,26 +128,43 @@ impl GroupTable {
         }
     }
 
+    /// Probes in runs short enough for their hashes and slots to stay in the nearest cache.
     fn probe<const WORDS: usize>(&mut self, keys: &[u64], groups: &mut Vec<GroupIndex>) {
         let (keys, rest) = keys.as_chunks::<WORDS>();
         assert!(rest.is_empty(), "invariant: whole keys");
         let mut hashes = std::mem::take(&mut self.hashes);
-        hashes.clear();
-        hashes.extend(keys.iter().map(hash_words));
+        let mut firsts = std::mem::take(&mut self.firsts);
         groups.reserve(keys.len());
-        let stride = self.stride;
-        for (key, &hash) in keys.iter().zip(&hashes) {
-            let rows = &self.rows;
-            let found = self.slots.find(hash, |row| {
-                let start = row as usize * stride;
-                rows.get(start..start + WORDS).is_some_and(|words| words == key)
-            });
-            groups.push(match found {
-                Some(group) => group,
-                None => self.add(hash, key),
-            });
+        for keys in keys.chunks(PROBE_ROWS) {
+            hashes.clear();
+            hashes.extend(keys.iter().map(hash_words));
+            self.slots.first_slots(&hashes, &mut firsts);
+            let probes = keys.iter().zip(&hashes).zip(&firsts);
+            groups.extend(probes.map(|((key, &hash), &first)| {
+                let row = (first as GroupIndex).wrapping_sub(1);
+                if (first >> 32) as u32 == hash && self.has_key(row, key) {
+                    return row;
+                }
+                self.find_or_add(hash, key)
+            }));
         }
         self.hashes = hashes;
+        self.firsts = firsts;
+    }
+
+    #[inline(always)]
+    fn has_key<const WORDS: usize>(&self, group: GroupIndex, key: &[u64; WORDS]) -> bool {
+        let start = group as usize * self.stride;
+        self.rows
+            .get(start..start + WORDS)
+            .is_some_and(|words| words == key)
+    }
+
+    /// Looks past the first slot, whatever was added since it was read.
+    #[inline(never)]
+    fn find_or_add<const WORDS: usize>(&mut self, hash: u32, key: &[u64; WORDS]) -> GroupIndex {
+        let found = self.slots.find(hash, |row| self.has_key(row, key));
+        found.unwrap_or_else(|| self.add(hash, key))
     }
 
     #[cold]
@@ -173,10 +196,7 @@ impl GroupTable {
     }
 
     fn find_or_insert_one(&mut self, key: &[u64; 1]) -> GroupIndex {
-        let hash = hash_words(key);
-        let (rows, stride) = (&self.rows, self.stride);
-        let found = self.slots.find(hash, |row| rows[row as usize * stride] == key[0]);
-        found.unwrap_or_else(|| self.add(hash, key))
+        self.find_or_add(hash_words(key), key)
     }
 
     fn null_group(&mut self) -> GroupIndex {
@@ -290,6 +310,7 @@ impl GroupTable {
         self.slots.allocated_bytes()
             + self.rows.capacity() * size_of::<u64>()
             + self.hashes.capacity() * size_of::<u32>()
+            + self.firsts.capacity() * size_of::<u64>()
             + self.interner.allocated_bytes()
     }
 }
@@ -306,8 +327,9 @@ impl StatesMut<'_> {
     #[inline(always)]
     pub fn words<const WORDS: usize>(&mut self, group: GroupIndex, offset: usize) -> &mut [u64; WORDS] {
         let start = group as usize * self.stride + self.start + offset;
-        self.rows[start..]
-            .first_chunk_mut()
+        let words = self.rows.get_mut(start..start + WORDS);
+        words
+            .and_then(|words| words.as_mut_array())
             .expect("invariant: accumulator words lie within the row")
     }
 

@@ -83,6 +83,21 @@ impl Slots {
         }
     }
 
+    /// The first slot that each hash leads to, all at once: independent loads, whose cache misses
+    /// overlap.
+    pub fn first_slots(&self, hashes: &[u32], out: &mut Vec<Slot>) {
+        out.clear();
+        if let [only] = self.sub_tables.as_slice() {
+            let mask = only.slots.len() - 1;
+            out.extend(hashes.iter().map(|&hash| only.slots[hash as usize & mask]));
+            return;
+        }
+        out.extend(hashes.iter().map(|&hash| {
+            let slots = self.sub_table(hash);
+            slots[hash as usize & (slots.len() - 1)]
+        }));
+    }
+
     /// The slots in which `hash` is looked for; their number is a power of two.
     #[inline(always)]
     fn sub_table(&self, hash: u32) -> &[Slot] {

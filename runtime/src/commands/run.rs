@@ -1,5 +1,6 @@
 //! `velocore run`: compiles a job, runs it on pinned shards, and tells how it went.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -88,7 +89,9 @@ pub(super) fn run(arguments: &RunArguments) -> ExitCode {
         tell(&format!("note: {note}"));
     }
     let watched = is_watched() && !arguments.quiet;
-    let result = run_job(&job, &options(arguments, placement, watched));
+    // A progress line between rows on one screen would spoil both.
+    let rows_on_screen = job::prints(&job) && std::io::stdout().is_terminal();
+    let result = run_job(&job, &options(arguments, placement, watched && !rows_on_screen));
     finish(&text, result, watched || arguments.summary)
 }
 
@@ -96,7 +99,7 @@ fn place(arguments: &RunArguments) -> Result<cores::Placement, cores::CoresError
     cores::place(arguments.cores.as_deref(), arguments.shards, cores::allowed()?)
 }
 
-fn options(arguments: &RunArguments, placement: cores::Placement, watched: bool) -> RunOptions {
+fn options(arguments: &RunArguments, placement: cores::Placement, progress: bool) -> RunOptions {
     let output = match arguments.output {
         None => OutputFormat::Automatic,
         Some(OutputArgument::Ndjson) => OutputFormat::Ndjson,
@@ -108,7 +111,7 @@ fn options(arguments: &RunArguments, placement: cores::Placement, watched: bool)
         idle: arguments.idle,
         fallback: arguments.fallback,
         require_io_uring: arguments.require_io_uring,
-        progress: watched,
+        progress,
         signals: true,
         histogram_directory: arguments.histogram_dir.clone(),
         histogram_interval: arguments.histogram_interval,

@@ -1,35 +1,42 @@
-//! Any other aggregate over a frame, through DataFusion's row accumulator: it takes rows in and,
-//! where the function can, takes them back; otherwise the frame is accumulated anew per row.
+//! Any other aggregate over a frame, through DataFusion's row accumulators: rows go in and, where the
+//! function can, are taken back; where it cannot, a frame that lost rows is accumulated anew.
+//!
+//! **Invariant.** A frame without a bound keeps its accumulator alone, no rows.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::concat;
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow::compute::cast;
+use arrow::datatypes::FieldRef;
 use datafusion_common::ScalarValue;
 use datafusion_expr::Accumulator;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
 
 use crate::error::ExecutionError;
-use crate::operators::over_aggregate::call::OverCall;
+use crate::operators::over_aggregate::calls::{SharedCalls, counted};
+use crate::operators::over_aggregate::frames::OrderedRows;
 use crate::operators::over_aggregate::over_error;
 use crate::plan::{AggregateCall, OverFrame};
+
+/// Arguments of one row; `None` where the filter leaves it out.
+type Arguments = Option<Vec<ArrayRef>>;
 
 /// A call through row accumulators.
 pub(super) struct RowAccumulatorCall {
     function: Arc<AggregateFunctionExpr>,
     arguments: Vec<usize>,
     filter: Option<usize>,
+    output: FieldRef,
     frame: OverFrame,
-    partitions: Vec<Frame>,
+    partitions: Vec<Option<Frame>>,
 }
 
 /// The frame of one partition.
-#[derive(Default)]
 struct Frame {
-    accumulator: Option<Box<dyn Accumulator>>,
-    /// (event time, arguments, one row each) of the rows in the frame.
-    rows: VecDeque<(i64, Vec<ArrayRef>)>,
+    accumulator: Box<dyn Accumulator>,
+    /// (event time, arguments) of the rows in a frame with a bound.
+    rows: VecDeque<(i64, Arguments)>,
 }
 
 impl RowAccumulatorCall {
@@ -42,113 +49,125 @@ impl RowAccumulatorCall {
             function,
             arguments: call.arguments.clone(),
             filter: call.filter,
+            output: call.output.clone(),
             frame,
             partitions: Vec::new(),
         }
     }
 
-    /// The row enters the frame of partition `id`, and what left it goes.
-    fn enter(
-        &mut self,
-        id: usize,
-        time: i64,
-        arguments: Option<Vec<ArrayRef>>,
-    ) -> Result<(), ExecutionError> {
-        let frame = &mut self.partitions[id];
-        if frame.accumulator.is_none() {
-            frame.accumulator = Some(self.function.create_sliding_accumulator().map_err(over_error)?);
-        }
-        let accumulator = frame.accumulator.as_mut().expect("invariant: it was just made");
-        // A row that the filter leaves out still takes a place in a frame by rows.
-        if let Some(arguments) = &arguments {
-            accumulator.update_batch(arguments).map_err(over_error)?;
-        }
-        frame.rows.push_back((time, arguments.unwrap_or_default()));
-        let leaves = |rows: &VecDeque<(i64, Vec<ArrayRef>)>| match self.frame {
-            OverFrame::Rows(Some(count)) => rows.len() as u64 > count.saturating_add(1),
-            OverFrame::Range(Some(distance)) => rows[0].0 < time.saturating_sub(distance),
-            OverFrame::Rows(None) | OverFrame::Range(None) => false,
+    /// An empty frame; one that rows leave has an accumulator that takes them back, if there is one.
+    fn empty_frame(&self) -> Result<Frame, ExecutionError> {
+        let sliding = match self.frame {
+            OverFrame::Rows(None) | OverFrame::Range(None) => None,
+            _ => self.function.create_sliding_accumulator().ok(),
         };
-        let mut anew = false;
-        while leaves(&frame.rows) {
-            let (_, left) = frame
-                .rows
-                .pop_front()
-                .expect("invariant: the frame holds the row");
-            if left.is_empty() {
-                continue;
-            }
-            match accumulator.supports_retract_batch() {
-                true => accumulator.retract_batch(&left).map_err(over_error)?,
-                false => anew = true,
+        let accumulator = match sliding {
+            Some(accumulator) => accumulator,
+            None => self.function.create_accumulator().map_err(over_error)?,
+        };
+        Ok(Frame {
+            accumulator,
+            rows: VecDeque::new(),
+        })
+    }
+
+    /// A row enters the frame of `partition`, and what left it goes.
+    fn enter(&mut self, partition: usize, time: i64, arguments: Arguments) -> Result<(), ExecutionError> {
+        let mut frame = match self.partitions[partition].take() {
+            Some(frame) => frame,
+            None => self.empty_frame()?,
+        };
+        if let Some(arguments) = &arguments {
+            frame.accumulator.update_batch(arguments).map_err(over_error)?;
+        }
+        let keep = |rows: &VecDeque<(i64, Arguments)>| match self.frame {
+            OverFrame::Rows(Some(preceding)) => rows.len() as u64 <= preceding.saturating_add(1),
+            OverFrame::Range(Some(distance)) => rows
+                .front()
+                .is_none_or(|&(first, _)| first >= time.saturating_sub(distance)),
+            OverFrame::Rows(None) | OverFrame::Range(None) => true,
+        };
+        if !matches!(self.frame, OverFrame::Rows(None) | OverFrame::Range(None)) {
+            frame.rows.push_back((time, arguments));
+        }
+        let mut is_stale = false;
+        while !keep(&frame.rows) {
+            let left = frame.rows.pop_front().and_then(|(_, arguments)| arguments);
+            if let Some(left) = left {
+                if frame.accumulator.supports_retract_batch() {
+                    frame.accumulator.retract_batch(&left).map_err(over_error)?;
+                } else {
+                    is_stale = true;
+                }
             }
         }
-        if anew {
-            *accumulator = self.function.create_accumulator().map_err(over_error)?;
-            for (_, arguments) in frame.rows.iter().filter(|(_, arguments)| !arguments.is_empty()) {
-                accumulator.update_batch(arguments).map_err(over_error)?;
+        if is_stale {
+            frame.accumulator = self.function.create_accumulator().map_err(over_error)?;
+            for arguments in frame.rows.iter().filter_map(|(_, arguments)| arguments.as_ref()) {
+                frame.accumulator.update_batch(arguments).map_err(over_error)?;
             }
         }
+        self.partitions[partition] = Some(frame);
         Ok(())
     }
 
-    fn result(&mut self, id: usize) -> Result<ScalarValue, ExecutionError> {
-        let accumulator = self.partitions[id]
-            .accumulator
-            .as_mut()
-            .expect("invariant: a row has entered");
-        accumulator.evaluate().map_err(over_error)
+    fn result(&mut self, partition: u32) -> Result<ScalarValue, ExecutionError> {
+        let frame = self.partitions[partition as usize].as_mut();
+        let frame = frame.expect("invariant: a row has entered");
+        frame.accumulator.evaluate().map_err(over_error)
     }
 }
 
-impl OverCall for RowAccumulatorCall {
+impl SharedCalls for RowAccumulatorCall {
     fn answer(
         &mut self,
         rows: &RecordBatch,
-        ids: &[u32],
-        partitions: usize,
-        times: &[i64],
-    ) -> Result<ArrayRef, ExecutionError> {
-        self.partitions.resize_with(partitions, Frame::default);
-        let passes = self.filter.map(|filter| rows.column(filter).as_boolean().clone());
-        let mut results = Vec::with_capacity(ids.len());
+        order: &OrderedRows<'_>,
+    ) -> Result<Vec<ArrayRef>, ExecutionError> {
+        self.partitions.resize_with(order.partition_count, || None);
+        let filter = self.filter.map(|filter| rows.column(filter));
+        let passes = counted(None, filter);
+        let columns: Vec<&ArrayRef> = self.arguments.iter().map(|&column| rows.column(column)).collect();
         let by_rows = matches!(self.frame, OverFrame::Rows(_));
+        let mut results = Vec::with_capacity(rows.num_rows());
         let mut start = 0;
-        for run in times.chunk_by(|a, b| a == b) {
-            for row in start..start + run.len() {
-                let passes = passes
-                    .as_ref()
-                    .is_none_or(|passes| passes.is_valid(row) && passes.value(row));
-                let arguments = passes.then(|| {
-                    self.arguments
-                        .iter()
-                        .map(|&column| rows.column(column).slice(row, 1))
-                        .collect()
-                });
-                self.enter(ids[row] as usize, times[row], arguments)?;
+        for peers in order.times.chunk_by(|left, right| left == right) {
+            let partitions = &order.partitions[start..start + peers.len()];
+            for (row, &partition) in (start..).zip(partitions) {
+                let passes = passes.as_ref().is_none_or(|passes| passes[row]);
+                let arguments = passes.then(|| columns.iter().map(|column| column.slice(row, 1)).collect());
+                self.enter(partition as usize, order.times[row], arguments)?;
                 if by_rows {
-                    results.push(self.result(ids[row] as usize)?.to_array().map_err(over_error)?);
+                    results.push(self.result(partition)?);
                 }
             }
             if !by_rows {
-                for row in start..start + run.len() {
-                    results.push(self.result(ids[row] as usize)?.to_array().map_err(over_error)?);
+                for &partition in partitions {
+                    results.push(self.result(partition)?);
                 }
             }
-            start += run.len();
+            start += peers.len();
         }
-        let results: Vec<&dyn Array> = results.iter().map(|result| result.as_ref()).collect();
-        concat(&results).map_err(over_error)
+        let column = if results.iter().all(ScalarValue::is_null) {
+            new_null_array(self.output.data_type(), results.len())
+        } else {
+            ScalarValue::iter_to_array(results).map_err(over_error)?
+        };
+        if column.data_type() == self.output.data_type() {
+            return Ok(vec![column]);
+        }
+        Ok(vec![cast(&column, self.output.data_type()).map_err(over_error)?])
     }
 
     fn bytes(&self) -> usize {
-        let frame = |frame: &Frame| {
-            let rows: usize = frame.rows.iter().map(|(_, arguments)| 64 * arguments.len()).sum();
-            rows + frame
-                .accumulator
-                .as_ref()
-                .map_or(0, |accumulator| accumulator.size())
+        let row = |(_, arguments): &(i64, Arguments)| {
+            let columns = arguments.iter().flatten();
+            size_of::<(i64, Arguments)>()
+                + columns
+                    .map(|column| column.to_data().len() * 8 + 64)
+                    .sum::<usize>()
         };
-        self.partitions.iter().map(frame).sum()
+        let frame = |frame: &Frame| frame.accumulator.size() + frame.rows.iter().map(row).sum::<usize>();
+        self.partitions.iter().flatten().map(frame).sum()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_common::config::ConfigOptions;
-use datafusion_common::{DataFusionError, Result, TableReference};
+use datafusion_common::{Result, TableReference};
 use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion_expr::{
     AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableProviderFilterPushDown, TableSource,
@@ -15,6 +15,7 @@ use datafusion_expr::{
 use crate::error::SqlError;
 use crate::functions::Functions;
 use crate::sql::catalog::{Catalog, TableDefinition, ViewDefinition};
+use crate::sql::query::errors::external;
 use crate::sql::query::relations::WindowPlanner;
 use crate::sql::query::types::FlinkTypes;
 use crate::sql::suggest;
@@ -22,7 +23,7 @@ use crate::sql::suggest;
 /// A catalog as DataFusion's planner sees it.
 pub(crate) struct CatalogContext<'a> {
     catalog: &'a Catalog,
-    functions: Functions,
+    functions: &'static Functions,
     options: ConfigOptions,
     relation_planners: Vec<Arc<dyn RelationPlanner>>,
 }
@@ -31,7 +32,7 @@ impl<'a> CatalogContext<'a> {
     pub(crate) fn new(catalog: &'a Catalog) -> CatalogContext<'a> {
         CatalogContext {
             catalog,
-            functions: Functions::new(),
+            functions: Functions::library(),
             options: ConfigOptions::default(),
             relation_planners: vec![Arc::new(WindowPlanner)],
         }
@@ -51,7 +52,7 @@ impl ContextProvider for CatalogContext<'_> {
             self.catalog.names(),
             "tables and views so far:",
         ));
-        Err(DataFusionError::External(Box::new(error)))
+        Err(external(error))
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {

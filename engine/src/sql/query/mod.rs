@@ -1,14 +1,16 @@
 //! Query planning: a parsed query → an optimised logical plan, by DataFusion's planner crates.
 //!
-//! `context` answers what tables and functions there are, `relations` plans window TVFs, `types` the
-//! types of CAST, `optimizer` holds the hand-picked rules, `errors` turns DataFusion's errors into
+//! `syntax` lowers Flink's spellings, `context` answers what tables and functions there are, `relations` plans window TVFs, `types` the
+//! types of CAST, `casts` prints values as Flink does, `optimizer` holds the hand-picked rules, `errors` turns DataFusion's errors into
 //! ours, with a place in the text.
 
+mod casts;
 mod context;
 pub(crate) mod errors;
 mod inserts;
 mod optimizer;
 mod relations;
+mod syntax;
 mod tables;
 mod types;
 
@@ -24,7 +26,7 @@ use datafusion_optimizer::Analyzer;
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion_sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
-use sqlparser::ast::{Expr, Statement, Visit};
+use sqlparser::ast::{Expr, Statement};
 
 use crate::error::SqlError;
 use crate::functions;
@@ -35,7 +37,6 @@ use crate::sql::statement::StreamQuery;
 
 /// Plans queries over the tables and views of a catalog.
 pub struct QueryPlanner<'a> {
-    catalog: &'a Catalog,
     context: CatalogContext<'a>,
 }
 
@@ -43,7 +44,6 @@ impl<'a> QueryPlanner<'a> {
     /// A planner over `catalog`.
     pub fn new(catalog: &'a Catalog) -> QueryPlanner<'a> {
         QueryPlanner {
-            catalog,
             context: CatalogContext::new(catalog),
         }
     }
@@ -51,13 +51,13 @@ impl<'a> QueryPlanner<'a> {
     /// The optimised logical plan of `query`.
     pub fn plan(&self, query: &StreamQuery) -> Result<LogicalPlan, SqlError> {
         functions::refuse_clock_and_chance(query.query.as_ref())?;
-        let planned = self
-            .sql_to_rel()
-            .sql_statement_to_plan(Statement::Query(query.query.clone()));
+        let mut lowered = query.query.clone();
+        syntax::lower(lowered.as_mut())?;
+        let planned = self.sql_to_rel().sql_statement_to_plan(Statement::Query(lowered));
         planned
             .and_then(analyze)
             .and_then(optimizer::optimize)
-            .map_err(|error| sql_error(error, query.query.as_ref(), self.catalog).at(query.position))
+            .map_err(|error| sql_error(error, query.query.as_ref()).at(query.position))
     }
 
     /// `expression` over columns of `schema`, for computed columns and watermarks; and its field.
@@ -67,11 +67,13 @@ impl<'a> QueryPlanner<'a> {
         schema: &Schema,
     ) -> Result<(Arc<dyn PhysicalExpr>, FieldRef), SqlError> {
         functions::refuse_clock_and_chance(expression)?;
+        let mut lowered = expression.clone();
+        syntax::lower(&mut lowered)?;
         let plan = || {
             let schema = DFSchema::try_from(schema.clone())?;
-            let planned =
-                self.sql_to_rel()
-                    .sql_to_expr(expression.clone(), &schema, &mut PlannerContext::new())?;
+            let planned = self
+                .sql_to_rel()
+                .sql_to_expr(lowered, &schema, &mut PlannerContext::new())?;
             let coerced = coerce(planned, &schema)?;
             let field = coerced.to_field(&schema)?.1;
             let physical = create_physical_expr(
@@ -82,7 +84,7 @@ impl<'a> QueryPlanner<'a> {
             )?;
             Ok((physical, field))
         };
-        plan().map_err(|error| sql_error(error, expression, self.catalog))
+        plan().map_err(|error| sql_error(error, expression))
     }
 
     fn sql_to_rel(&self) -> SqlToRel<'_, CatalogContext<'a>> {
@@ -102,7 +104,10 @@ impl<'a> QueryPlanner<'a> {
 
 /// Types are coerced, wildcards expanded.
 fn analyze(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
-    Analyzer::new().execute_and_check(plan, &ConfigOptions::default(), |_, _| {})
+    let mut analyzer = Analyzer::new();
+    analyzer.add_function_rewrite(Arc::new(casts::SqlTypes));
+    analyzer.rules.push(Arc::new(casts::FlinkCasts));
+    analyzer.execute_and_check(plan, &ConfigOptions::default(), |_, _| {})
 }
 
 /// Inserts the casts that a lone expression needs, and folds constants.
@@ -111,7 +116,9 @@ fn coerce(expression: LogicalExpr, schema: &DFSchema) -> datafusion_common::Resu
         .with_schema(Arc::new(schema.clone()))
         .build();
     let simplifier = ExprSimplifier::new(context);
-    simplifier.simplify(simplifier.coerce(expression, schema)?)
+    let typed = casts::SqlTypes::rewrite_all(expression, schema)?;
+    let coerced = simplifier.coerce(typed, schema)?;
+    simplifier.simplify(casts::FlinkCasts::rewrite(coerced, schema)?)
 }
 
 /// A nullable field without a name: the type of an expression.
@@ -119,7 +126,5 @@ pub(crate) fn type_field(data_type: DataType) -> FieldRef {
     Arc::new(Field::new("", data_type, true))
 }
 
-/// Syntax that errors may be looked up in.
-pub(crate) trait Syntax: Visit {}
-
-impl<T: Visit> Syntax for T {}
+#[cfg(test)]
+mod tests;

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion_common::{Column, DataFusionError, Result};
+use datafusion_common::{Column, Result};
 use datafusion_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
 use datafusion_expr::{Extension, LogicalPlan};
 use sqlparser::ast::{Ident, TableFactor};
 
 use crate::error::{Position, SqlError};
-use crate::plan::window_tvf::WindowTvf;
+use crate::plan::window_tvf::{WINDOW_COLUMNS, WindowTvf};
 use crate::sql::position::ident_position;
+use crate::sql::query::errors::external;
 use crate::sql::query::tables::event_time_column;
 use crate::sql::suggest;
 use crate::sql::window_call::{WindowCall, window_call};
@@ -41,6 +42,14 @@ impl RelationPlanner for WindowPlanner {
             Some(ident) => time_column_named(&input, &ident).map_err(external)?,
             None => event_time_column(&input).ok_or_else(|| external(no_event_time(position)))?,
         };
+        if let Some(taken) = WINDOW_COLUMNS.iter().find(|name| input.schema().has_column_with_unqualified_name(name))
+        {
+            return Err(external(
+                SqlError::new(format!("the relation of this window has a column `{taken}` already"))
+                    .hint("select the columns that are needed, without it, in a sub-query")
+                    .at(position),
+            ));
+        }
         let tvf = WindowTvf::try_new(input, column, kind, offset_us, position)?;
         let plan = LogicalPlan::Extension(Extension { node: Arc::new(tvf) });
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(
@@ -84,8 +93,4 @@ fn no_event_time(position: Position) -> SqlError {
     SqlError::new("a window needs an event-time column, and this relation has none")
         .hint("declare WATERMARK FOR a time column in CREATE TABLE")
         .at(position)
-}
-
-fn external(error: SqlError) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }

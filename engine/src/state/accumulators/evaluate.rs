@@ -278,7 +278,7 @@ impl GroupState {
         };
         let mut values = Vec::with_capacity(groups.len());
         for &group in groups {
-            let value = match &mut entries[group as usize] {
+            let value = match &mut entries[group as usize].accumulator {
                 Some(accumulator) => accumulator.evaluate(),
                 None => create(function, *retracts).and_then(|mut accumulator| accumulator.evaluate()),
             };
@@ -291,12 +291,13 @@ impl GroupState {
     }
 }
 
-fn failure(output: &FieldRef, what: impl std::fmt::Display) -> ExecutionError {
+/// An error in an aggregate's result column.
+pub(crate) fn failure(output: &FieldRef, what: impl std::fmt::Display) -> ExecutionError {
     ExecutionError::new("Aggregate", format!("column {}: {what}", output.name()))
 }
 
 /// Moves a decimal from scale `from` to `to`; `None` if it overflows. Dropped digits round half up.
-fn rescale(value: i128, from: i8, to: i8) -> Option<i128> {
+pub(crate) fn rescale(value: i128, from: i8, to: i8) -> Option<i128> {
     let power = 10i128.checked_pow(u32::from(from.abs_diff(to)))?;
     if to >= from {
         value.checked_mul(power)
@@ -305,14 +306,15 @@ fn rescale(value: i128, from: i8, to: i8) -> Option<i128> {
     }
 }
 
-fn divide_half_up(value: i128, divisor: i128) -> i128 {
+/// Division rounding half away from zero.
+pub(crate) fn divide_half_up(value: i128, divisor: i128) -> i128 {
     let (quotient, rest) = (value / divisor, value % divisor);
     let rounds = rest.unsigned_abs() >= divisor.unsigned_abs().div_ceil(2);
     quotient + if rounds { value.signum() } else { 0 }
 }
 
 /// Decimals of the output's type; an error if one has more digits than it allows.
-fn decimals(
+pub(crate) fn decimals(
     values: Option<Vec<i128>>,
     met: Option<NullBuffer>,
     output: &FieldRef,

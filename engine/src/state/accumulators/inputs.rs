@@ -41,7 +41,8 @@ pub(crate) fn values_of(kind: Kind, column: &ArrayRef) -> Values {
     }
 }
 
-fn float_values(column: &ArrayRef) -> ScalarBuffer<f64> {
+/// The values of a FLOAT or DOUBLE column as doubles.
+pub(crate) fn float_values(column: &ArrayRef) -> ScalarBuffer<f64> {
     match column.data_type() {
         DataType::Float32 => {
             let values = column.as_primitive::<Float32Type>().values();
@@ -51,7 +52,8 @@ fn float_values(column: &ArrayRef) -> ScalarBuffer<f64> {
     }
 }
 
-fn wide_values(column: &ArrayRef) -> ScalarBuffer<i128> {
+/// The values of an integer or decimal column in 128 bits.
+pub(crate) fn wide_values(column: &ArrayRef) -> ScalarBuffer<i128> {
     match column.data_type() {
         DataType::Decimal128(_, _) => column.as_primitive::<Decimal128Type>().values().clone(),
         data_type => {
@@ -70,7 +72,8 @@ fn wide_values(column: &ArrayRef) -> ScalarBuffer<i128> {
     }
 }
 
-fn ordered_values(column: &ArrayRef) -> ScalarBuffer<i64> {
+/// The values of a column that fits words, in an order-preserving integer form.
+pub(crate) fn ordered_values(column: &ArrayRef) -> ScalarBuffer<i64> {
     let data_type = column.data_type();
     let is_float = matches!(data_type, DataType::Float32 | DataType::Float64);
     if word_bits(data_type) == Some(64) && !is_float && *data_type != DataType::UInt64 {
@@ -96,10 +99,16 @@ pub(crate) fn unordered_word(data_type: &DataType, value: i64) -> u64 {
     }
 }
 
-/// The rows that a primitive counts: filter true, arguments not NULL. `None` means all.
+/// The rows that a primitive counts: filter true, arguments not NULL (DataFusion's accumulators see NULLs
+/// and judge for themselves). `None` means all.
 pub(crate) fn counted_rows(primitive: &Primitive, batch: &RecordBatch) -> Option<Vec<u32>> {
     let mut valid: Option<NullBuffer> = None;
-    for &argument in &primitive.arguments {
+    let judged = if matches!(primitive.kind, Kind::Other(_)) {
+        &[]
+    } else {
+        primitive.arguments.as_slice()
+    };
+    for &argument in judged {
         let nulls = batch.column(argument).logical_nulls();
         valid = NullBuffer::union(valid.as_ref(), nulls.as_ref());
     }

@@ -112,6 +112,14 @@ pub(crate) struct Primitive {
 }
 
 impl Primitive {
+    /// Whether `next` counts exactly the values that this one sums, in the word behind the sum.
+    pub fn is_counted_by(&self, next: &Primitive) -> bool {
+        matches!(self.kind, Kind::SumInteger | Kind::SumFloat)
+            && next.kind == Kind::Count
+            && (&next.arguments, next.filter) == (&self.arguments, self.filter)
+            && next.place == self.place + self.kind.words()
+    }
+
     fn name(&self) -> String {
         let mut name = format!("{}(", self.kind.name());
         match self.arguments.as_slice() {

@@ -11,11 +11,11 @@
 //! read; float sums carry a Neumaier compensation, so that reordering shows only in the last digits.
 
 mod distinct;
-mod evaluate;
-mod inputs;
+pub(crate) mod evaluate;
+pub(crate) mod inputs;
 pub mod layout;
 mod partial;
-mod side;
+pub(crate) mod side;
 mod state;
 mod update;
 

@@ -72,7 +72,7 @@ impl GroupState {
         for primitive in &layout.primitives {
             let values = batch.column(column);
             column += if primitive.kind == Kind::SumFloat { 2 } else { 1 };
-            let is_single = self.table.layout().words == 0 && self.table.len() == 1;
+            let is_single = self.has_single_group();
             let update = Update {
                 groups,
                 rows: Rows::All,

@@ -30,12 +30,19 @@ pub(crate) enum Side {
     Bytes(Vec<Option<Box<[u8]>>>),
     /// All values of each group with their number.
     Multisets(Vec<BTreeMap<OrderedValue, i64>>),
-    /// DataFusion's accumulators.
+    /// DataFusion's accumulators; an entry without rows has none.
     Others {
         function: Arc<AggregateFunctionExpr>,
         retracts: bool,
-        entries: Vec<Option<Box<dyn Accumulator>>>,
+        entries: Vec<OtherEntry>,
     },
+}
+
+/// DataFusion's accumulator of one group.
+#[derive(Debug, Default)]
+pub(crate) struct OtherEntry {
+    pub accumulator: Option<Box<dyn Accumulator>>,
+    rows: i64,
 }
 
 /// The bytes of a STRING or BYTES column.
@@ -91,7 +98,9 @@ impl Side {
         match self {
             Side::Bytes(entries) if entries.len() < groups => entries.resize(groups, None),
             Side::Multisets(entries) if entries.len() < groups => entries.resize_with(groups, BTreeMap::new),
-            Side::Others { entries, .. } if entries.len() < groups => entries.resize_with(groups, || None),
+            Side::Others { entries, .. } if entries.len() < groups => {
+                entries.resize_with(groups, OtherEntry::default)
+            }
             _ => {}
         }
     }
@@ -118,12 +127,9 @@ impl Side {
                 values * MULTISET_ENTRY_BYTES + entries.capacity() * size_of::<BTreeMap<OrderedValue, i64>>()
             }
             Side::Others { entries, .. } => {
-                let states: usize = entries
-                    .iter()
-                    .flatten()
-                    .map(|accumulator| accumulator.size())
-                    .sum();
-                states + entries.capacity() * size_of::<Option<Box<dyn Accumulator>>>()
+                let accumulators = entries.iter().filter_map(|entry| entry.accumulator.as_ref());
+                let states: usize = accumulators.map(|accumulator| accumulator.size()).sum();
+                states + entries.capacity() * size_of::<OtherEntry>()
             }
         }
     }
@@ -160,14 +166,21 @@ pub(crate) fn update_others(
             .map(|column| take(column, &indices, None))
             .collect::<Result<_, _>>()?;
         let entry = &mut entries[group as usize];
-        let accumulator = match entry {
+        let accumulator = match &mut entry.accumulator {
             Some(accumulator) => accumulator,
-            None => entry.insert(create(function, *retracts)?),
+            none => none.insert(create(function, *retracts)?),
         };
+        let count = run.len() as i64;
         if negative {
             accumulator.retract_batch(&values)?;
+            entry.rows -= count;
         } else {
             accumulator.update_batch(&values)?;
+            entry.rows += count;
+        }
+        if entry.rows == 0 {
+            // Starting anew forgets what rounding left behind.
+            entry.accumulator = None;
         }
     }
     Ok(())

@@ -127,16 +127,35 @@ impl GroupState {
         let layout = Arc::clone(&self.layout);
         let mut values = ValueCache::default();
         let mut last: Option<(&Primitive, Option<Vec<u32>>)> = None;
-        for primitive in layout.primitives.iter().filter(|primitive| !primitive.distinct) {
+        let mut primitives = layout
+            .primitives
+            .iter()
+            .filter(|primitive| !primitive.distinct)
+            .peekable();
+        while let Some(primitive) = primitives.next() {
+            let is_other = |primitive: &Primitive| matches!(primitive.kind, Kind::Other(_));
             let shares = |other: &Primitive| {
                 (&other.arguments, other.filter) == (&primitive.arguments, primitive.filter)
+                    && is_other(other) == is_other(primitive)
             };
             let counted = match last.take() {
                 Some((other, counted)) if shares(other) => counted,
                 _ => counted_rows(primitive, batch),
             };
             let rows = counted.as_deref().map_or(Rows::All, Rows::Some);
-            self.update_primitive(primitive, batch, groups, rows, signs, &mut values)?;
+            if primitives.next_if(|next| primitive.is_counted_by(next)).is_some() {
+                let is_single = self.has_single_group();
+                let update = Update {
+                    groups,
+                    rows,
+                    signs,
+                    is_single,
+                };
+                let values = values.get(primitive.kind, primitive.arguments[0], batch);
+                update.sum_and_count(&mut self.table.states_mut(), primitive.place, values);
+            } else {
+                self.update_primitive(primitive, batch, groups, rows, signs, &mut values)?;
+            }
             last = Some((primitive, counted));
         }
         let mut distinct = std::mem::take(&mut self.distinct);
@@ -154,6 +173,11 @@ impl GroupState {
         Ok(())
     }
 
+    /// Whether all rows belong to group 0: there is no key.
+    pub(crate) fn has_single_group(&self) -> bool {
+        self.table.layout().words == 0 && self.table.len() == 1
+    }
+
     fn update_primitive(
         &mut self,
         primitive: &Primitive,
@@ -163,7 +187,7 @@ impl GroupState {
         signs: Option<&[i64]>,
         cache: &mut ValueCache,
     ) -> Result<(), ExecutionError> {
-        let is_single = self.table.layout().words == 0 && self.table.len() == 1;
+        let is_single = self.has_single_group();
         let update = Update {
             groups,
             rows,

@@ -91,6 +91,28 @@ impl Update<'_> {
         if fits { Ok(()) } else { Err(Overflow) }
     }
 
+    /// Adds `values` to a sum and counts them in the word behind it: one pass for both.
+    pub fn sum_and_count(&self, states: &mut StatesMut<'_>, offset: usize, values: &Values) {
+        match values {
+            Values::Integers(values) => {
+                self.fold::<3, i64>(states, offset, values, |state, value, sign| {
+                    let change = i128::from(value) * i128::from(sign);
+                    let [low, high] = split(wide([state[0], state[1]]).wrapping_add(change));
+                    *state = [low, high, state[2].wrapping_add(sign as u64)];
+                    true
+                });
+            }
+            Values::Floats(values) => {
+                self.fold::<3, f64>(states, offset, values, |state, value, sign| {
+                    let [sum, rest] = add_float([state[0], state[1]], value * sign as f64);
+                    *state = [sum, rest, state[2].wrapping_add(sign as u64)];
+                    true
+                });
+            }
+            Values::Wides(_) => unreachable!("invariant: sums that may overflow are counted apart"),
+        }
+    }
+
     /// Applies `step` to the state of each counted row; whether all steps held.
     #[inline(always)]
     pub fn fold<const WORDS: usize, V: Copy>(

@@ -1,0 +1,148 @@
+//! JSON_VALUE, JSON_QUERY and JSON_EXISTS with the simple paths that select one value: `$.a.b[0]`.
+//!
+//! **Invariant.** Text that is not JSON is NULL (or does not exist), as Flink's NULL ON ERROR.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanBuilder, StringBuilder};
+use arrow::datatypes::DataType;
+use datafusion_common::{Result, exec_err, plan_err};
+use datafusion_expr::{ScalarFunctionArgs, ScalarUDF};
+use serde_json::Value;
+
+use crate::functions::native::{NativeFunction, TextArgument};
+
+/// The functions of this family.
+pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
+    let text = |_: &[DataType]| Ok(DataType::Utf8);
+    vec![
+        NativeFunction::coercing("json_value", two_texts, text, |args| select(args, scalar_text)).shared(),
+        NativeFunction::coercing("json_query", two_texts, text, |args| select(args, nested_text)).shared(),
+        NativeFunction::coercing("json_exists", two_texts, |_| Ok(DataType::Boolean), exists).shared(),
+    ]
+}
+
+fn two_texts(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types.len() {
+        2 => Ok(vec![DataType::Utf8; 2]),
+        _ => plan_err!("the function needs a STRING that holds JSON and a path such as '$.a.b[0]'"),
+    }
+}
+
+/// One step of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Field(String),
+    Element(usize),
+}
+
+/// Reads `$.a['b'][0]`; the words `lax` and `strict` before it are allowed.
+fn read_path(path: &str) -> Result<Vec<Step>> {
+    let wrong = || exec_err!("'{path}' is not a path; paths select one value: '$.a.b[0]', \"$['a b']\"");
+    let trimmed = path.trim();
+    let trimmed = trimmed
+        .strip_prefix("lax ")
+        .or(trimmed.strip_prefix("strict "))
+        .unwrap_or(trimmed)
+        .trim();
+    let Some(mut rest) = trimmed.strip_prefix('$') else {
+        return wrong();
+    };
+    let mut steps = Vec::new();
+    while !rest.is_empty() {
+        if let Some(named) = rest.strip_prefix('.') {
+            let end = named.find(['.', '[']).unwrap_or(named.len());
+            if end == 0 || named.starts_with('*') {
+                return wrong();
+            }
+            steps.push(Step::Field(named[..end].to_string()));
+            rest = &named[end..];
+            continue;
+        }
+        let Some((inner, behind)) = rest.strip_prefix('[').and_then(|inner| inner.split_once(']')) else {
+            return wrong();
+        };
+        let quoted = ['\'', '"']
+            .iter()
+            .find_map(|&quote| inner.strip_prefix(quote)?.strip_suffix(quote));
+        match (quoted, inner.parse::<usize>()) {
+            (Some(name), _) => steps.push(Step::Field(name.to_string())),
+            (None, Ok(index)) => steps.push(Step::Element(index)),
+            (None, Err(_)) => return wrong(),
+        }
+        rest = behind;
+    }
+    Ok(steps)
+}
+
+/// Calls `answer` with what each row's path selects in its JSON.
+fn each(args: &ScalarFunctionArgs, mut answer: impl FnMut(Option<Option<&Value>>)) -> Result<()> {
+    let texts = TextArgument::of(args, 0)?;
+    let paths = TextArgument::of(args, 1)?;
+    let mut current: Option<(&str, Vec<Step>)> = None;
+    for row in 0..args.number_rows {
+        let Some((text, path)) = texts.get(row).zip(paths.get(row)) else {
+            answer(None);
+            continue;
+        };
+        if current.as_ref().is_none_or(|(known, _)| *known != path) {
+            current = Some((path, read_path(path)?));
+        }
+        let document: Option<Value> = serde_json::from_str(text).ok();
+        let steps = current.as_ref().map_or(&[][..], |(_, steps)| steps.as_slice());
+        let selected = document.as_ref().and_then(|document| {
+            steps.iter().try_fold(document, |value, step| match step {
+                Step::Field(name) => value.get(name),
+                Step::Element(index) => value.get(index),
+            })
+        });
+        answer(Some(selected));
+    }
+    Ok(())
+}
+
+fn select(args: &ScalarFunctionArgs, text: fn(&Value) -> Option<String>) -> Result<ArrayRef> {
+    let mut found = StringBuilder::with_capacity(args.number_rows, args.number_rows * 8);
+    each(args, |selected| {
+        found.append_option(selected.flatten().and_then(text))
+    })?;
+    Ok(Arc::new(found.finish()))
+}
+
+fn exists(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
+    let mut found = BooleanBuilder::with_capacity(args.number_rows);
+    each(args, |selected| {
+        found.append_option(selected.map(|value| value.is_some()))
+    })?;
+    Ok(Arc::new(found.finish()))
+}
+
+/// A scalar as plain text; NULL for what is not one.
+fn scalar_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// An array or object as JSON; NULL for a scalar.
+fn nested_text(value: &Value) -> Option<String> {
+    matches!(value, Value::Array(_) | Value::Object(_)).then(|| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_read_step_by_step() {
+        let steps = read_path("lax $.a['b c'][2].d").unwrap();
+        let field = |name: &str| Step::Field(name.to_string());
+        assert_eq!(steps, [field("a"), field("b c"), Step::Element(2), field("d")]);
+        assert_eq!(read_path("$").unwrap(), []);
+        for wrong in ["a", "$a", "$.", "$..a", "$[*]", "$.*", "$[1"] {
+            assert!(read_path(wrong).is_err(), "{wrong}");
+        }
+    }
+}

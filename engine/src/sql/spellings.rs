@@ -1,0 +1,131 @@
+//! Flink's own spellings of expressions, respelled as the query planner reads them.
+//!
+//! `FLOOR(ts TO HOUR)` → `date_trunc('hour', ts)`; the unit of `TIMESTAMPDIFF(DAY, …)` and
+//! `TIMESTAMPADD(DAY, …)` → a text; intervals over several units → one unit (see `interval`).
+//!
+//! **Invariant.** Only spelling changes, never the meaning: a unit that would be truncated
+//! differently (WEEK) is an error.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    CeilFloorKind, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, Value, visit_expressions_mut,
+};
+
+use crate::error::SqlError;
+use crate::sql::interval::normalise_interval;
+use crate::sql::position::{ident_position, position_of};
+
+/// [`respell`] for every expression inside `expression`.
+pub(crate) fn respell_all(expression: &mut Expr) -> Result<(), SqlError> {
+    let outcome = visit_expressions_mut(expression, |inner| match respell(inner) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
+    });
+    match outcome {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// Respells one expression, its parts aside.
+pub(crate) fn respell(expr: &mut Expr) -> Result<(), SqlError> {
+    match expr {
+        Expr::Interval(_) => normalise_interval(expr),
+        Expr::Floor {
+            expr: inner,
+            field: CeilFloorKind::DateTimeField(field),
+        } if *field != DateTimeField::NoDateTime => {
+            let unit = truncation_unit(field).ok_or_else(|| {
+                SqlError::new(format!("FLOOR(… TO {field}) is not supported"))
+                    .at(position_of(inner.as_ref()))
+                    .hint("use YEAR, QUARTER, MONTH, DAY, HOUR, MINUTE or SECOND")
+            })?;
+            let argument = std::mem::replace(inner.as_mut(), Expr::value(Value::Null));
+            *expr = call("date_trunc", vec![text(unit), argument]);
+            Ok(())
+        }
+        Expr::Ceil {
+            expr: inner,
+            field: CeilFloorKind::DateTimeField(field),
+        } if *field != DateTimeField::NoDateTime => {
+            Err(SqlError::new(format!("CEIL(… TO {field}) is not supported yet"))
+                .at(position_of(inner.as_ref()))
+                .hint("use FLOOR(… TO …) and add an interval"))
+        }
+        Expr::Function(function) => respell_unit(function),
+        _ => Ok(()),
+    }
+}
+
+fn truncation_unit(field: &DateTimeField) -> Option<&'static str> {
+    match field {
+        DateTimeField::Year => Some("year"),
+        DateTimeField::Quarter => Some("quarter"),
+        DateTimeField::Month => Some("month"),
+        DateTimeField::Day => Some("day"),
+        DateTimeField::Hour => Some("hour"),
+        DateTimeField::Minute => Some("minute"),
+        DateTimeField::Second => Some("second"),
+        _ => None,
+    }
+}
+
+/// `TIMESTAMPDIFF(DAY, a, b)`: the unit is a keyword, which would be read as a column.
+fn respell_unit(function: &mut Function) -> Result<(), SqlError> {
+    let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else {
+        return Ok(());
+    };
+    let takes_unit = ["TIMESTAMPDIFF", "TIMESTAMPADD"]
+        .iter()
+        .any(|known| name.value.eq_ignore_ascii_case(known));
+    let FunctionArguments::List(FunctionArgumentList { args, .. }) = &mut function.args else {
+        return Ok(());
+    };
+    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = args.first_mut() else {
+        return Ok(());
+    };
+    let Expr::Identifier(unit) = &*first else {
+        return Ok(());
+    };
+    if !takes_unit {
+        return Ok(());
+    }
+    let upper = unit.value.to_ascii_uppercase();
+    let known = [
+        "SECOND", "MINUTE", "HOUR", "DAY", "WEEK", "MONTH", "QUARTER", "YEAR",
+    ];
+    if unit.quote_style.is_some() || !known.contains(&upper.as_str()) {
+        return Err(SqlError::new(format!("`{unit}` is not a unit of time"))
+            .at(ident_position(unit))
+            .hint(format!("units are {}", known.join(", "))));
+    }
+    *first = text(&upper);
+    Ok(())
+}
+
+fn text(value: &str) -> Expr {
+    Expr::value(Value::SingleQuotedString(value.to_string()))
+}
+
+fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    let args = arguments
+        .into_iter()
+        .map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)))
+        .collect();
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
