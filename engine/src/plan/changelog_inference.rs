@@ -13,14 +13,13 @@ use crate::sql::statement::Emit;
 pub(crate) fn infer(plan: &mut StreamPlan) {
     drop_unread_nodes(plan);
     let needs_before = update_before_needs(plan);
-    for id in 0..plan.nodes.len() {
+    for (id, &before) in needs_before.iter().enumerate() {
         let inputs: Vec<Changelog> = plan.nodes[id]
             .inputs
             .iter()
             .map(|&input| plan.nodes[input].changelog.clone())
             .collect();
         let retracts = inputs.iter().any(Changelog::has_ops);
-        let before = needs_before[id];
         let node = &mut plan.nodes[id];
         node.changelog = match &mut node.kind {
             NodeKind::GroupAggregate(spec) => {

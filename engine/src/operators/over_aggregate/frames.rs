@@ -64,6 +64,10 @@ pub(super) struct Block<V> {
     /// Rows that have entered.
     rows: u64,
     /// Rows of the frame that do not count, by number; rarely any.
+    #[allow(
+        clippy::box_collection,
+        reason = "most frames have none, and a box is one word instead of four"
+    )]
     uncounted: Option<Box<VecDeque<u64>>>,
 }
 
