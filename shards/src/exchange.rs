@@ -2,7 +2,7 @@
 //!
 //! One hash per row, one index list per target, one gather per column into a single grouped
 //! buffer, and a share of it to each target: gathers vectorise and cost the same for any number of
-//! targets (see ENGINE notes in ARCHITECTURE.md). What has no credit waits here, in order.
+//! targets. What has no credit waits here, in order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
