@@ -14,6 +14,27 @@ use thiserror::Error;
 use crate::batch::Batch;
 
 pub mod boundary;
+pub mod csv;
+pub mod encode_changelog_text;
+pub mod encode_csv;
+pub mod encode_ndjson;
+pub mod ndjson;
+
+mod base64;
+mod column;
+mod fault;
+mod keys;
+mod number;
+mod scan;
+mod temporal;
+mod type_name;
+mod view;
+mod write;
+
+#[cfg(test)]
+mod round_trip_tests;
+#[cfg(test)]
+mod testing;
 
 /// Longest record that is accepted unless told otherwise.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
@@ -90,5 +111,16 @@ impl FormatError {
         FormatError {
             message: message.into(),
         }
+    }
+}
+
+/// Whether `record` is UTF-8; the offset of the first byte that is not.
+fn is_utf8(record: &[u8]) -> Result<(), usize> {
+    if record.is_ascii() {
+        return Ok(());
+    }
+    match std::str::from_utf8(record) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.valid_up_to()),
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use engine::batch::Batch;
 use engine::error::SqlError;
+use engine::formats::encode_changelog_text::ChangelogTextEncoder;
 use engine::plan::{NodeKind, PlanNode, SinkSpec, SourceSpec, StreamPlan};
 use shards::connector::ConnectorError;
 
@@ -22,7 +23,6 @@ use super::ingest::IngestLayout;
 use super::memory::Collected;
 use super::nexmark::NexmarkSource;
 use super::options::TableOptions;
-use super::print::PrintEncoder;
 use super::stdin::StandardInput;
 use super::stdout::StandardOutput;
 
@@ -69,7 +69,7 @@ pub(super) enum PreparedSource {
 #[derive(Debug)]
 pub(super) enum PreparedSink {
     Filesystem(FilesystemSinkTable),
-    Print(PrintEncoder),
+    Print(ChangelogTextEncoder),
     Lines(RowFormat),
     Table,
     Blackhole,
@@ -142,7 +142,7 @@ impl ConnectorContext {
                     .map_err(|error| ConnectorError::new(format!("cannot read standard input: {error}")))?;
                 // A bigger pipe means fewer switches between producer and reader; only a wish.
                 let _ = rustix::pipe::fcntl_setpipe_size(&descriptor, 1 << 20);
-                let (boundary, header) = (input.format.boundary(), input.header_length());
+                let (boundary, header) = (input.format.boundary(), input.header_length()?);
                 let bytes = input.compression.reader(File::from(descriptor));
                 let bytes = bytes
                     .map_err(|error| ConnectorError::new(format!("cannot read standard input: {error}")))?;
@@ -241,7 +241,7 @@ impl ConnectorContext {
                         PreparedSink::Filesystem(FilesystemSinkTable::prepare(&options, &input.changelog)?)
                     }
                     "stdout" => prepare_stdout(&options, config.output)?,
-                    "print" => PreparedSink::Print(PrintEncoder::new(
+                    "print" => PreparedSink::Print(ChangelogTextEncoder::new(
                         options
                             .text("sink.print-identifier")
                             .or(options.text("print-identifier")),

@@ -27,7 +27,6 @@ pub mod ingest;
 pub mod memory;
 pub mod nexmark;
 pub mod options;
-pub mod print;
 pub mod records;
 pub mod stdin;
 pub mod stdout;

@@ -79,7 +79,7 @@ impl FollowedFiles {
     ) -> Result<FollowedFiles, ConnectorError> {
         let layout = IngestLayout::new(source);
         let text = table
-            .text_rows(&layout)
+            .text_rows(&layout)?
             .expect("invariant: only text is followed");
         let following = table.follow.clone().expect("invariant: the table is followed");
         let mut part = FollowedFiles {

@@ -112,6 +112,7 @@ impl FilesystemTable {
         let pattern = FilePattern::parse(path);
         let (format, policy) = match kind {
             FormatKind::Rows(format) => {
+                format.check(options, layout)?;
                 let policy = format.malformed_policy(options)?;
                 (Some(format), policy)
             }
@@ -198,9 +199,13 @@ impl FilesystemTable {
     }
 
     /// A decoder for the wanted columns; `None` for Parquet.
-    pub(super) fn text_rows(&self, layout: &IngestLayout) -> Option<TextRows> {
-        let format = self.format.as_ref()?;
-        Some(TextRows::new(format.decoder(layout), self.policy.clone()))
+    pub(super) fn text_rows(&self, layout: &IngestLayout) -> Result<Option<TextRows>, ConnectorError> {
+        let Some(format) = &self.format else {
+            return Ok(None);
+        };
+        let decoder = format.decoder(layout);
+        let decoder = decoder.map_err(|error| ConnectorError::new(error.message))?;
+        Ok(Some(TextRows::new(decoder, self.policy.clone())))
     }
 
     /// How records of text files end.
@@ -247,7 +252,7 @@ pub fn make_source(
             Arc::clone(table),
             shard,
             shards,
-        )),
+        )?),
     })
 }
 

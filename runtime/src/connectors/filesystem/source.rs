@@ -88,14 +88,17 @@ pub struct FilesystemSource {
 
 impl FilesystemSource {
     /// This shard's pieces of the table's files.
+    ///
+    /// # Errors
+    /// When the format cannot decode a wanted column.
     pub fn new(
         source: &SourceSpec,
         table: Arc<FilesystemTable>,
         shard: usize,
         shards: usize,
-    ) -> FilesystemSource {
+    ) -> Result<FilesystemSource, ConnectorError> {
         let layout = IngestLayout::new(source);
-        let text = table.text_rows(&layout);
+        let text = table.text_rows(&layout)?;
         let mut part = FilesystemSource {
             layout,
             shard: shard as u64,
@@ -124,7 +127,7 @@ impl FilesystemSource {
                 });
             }
         }
-        part
+        Ok(part)
     }
 
     /// The split to go on with: the one furthest behind in event time.

@@ -26,8 +26,7 @@ pub struct StandardInput {
     /// How records become rows.
     pub format: RowFormat,
     policy: MalformedPolicy,
-    /// The names of the table's columns, by which a header is known.
-    declared: Vec<String>,
+    layout: IngestLayout,
     /// How the input is compressed.
     pub compression: Compression,
     /// From the reader thread to the shards.
@@ -53,9 +52,10 @@ impl StandardInput {
                 )
                 .hint("use 'format' = 'json' or 'csv', or 'connector' = 'filesystem'"));
         };
+        format.check(options, layout)?;
         Ok(StandardInput {
             policy: format.malformed_policy(options)?,
-            declared: layout.declared.clone(),
+            layout: layout.clone(),
             compression: Compression::parse(options)?.unwrap_or(Compression::None),
             format,
             queues: InputQueues::new(shards),
@@ -65,9 +65,13 @@ impl StandardInput {
 
 impl StandardInput {
     /// Tells the header of the input.
-    pub fn header_length(&self) -> HeaderLength {
-        let (format, declared) = (self.format.clone(), self.declared.clone());
-        Box::new(move |bytes| format.header_length(bytes, &declared))
+    ///
+    /// # Errors
+    /// When the format cannot decode a wanted column.
+    pub fn header_length(&self) -> Result<HeaderLength, ConnectorError> {
+        let decoder = self.format.decoder(&self.layout);
+        let mut decoder = decoder.map_err(|error| ConnectorError::new(error.message))?;
+        Ok(Box::new(move |bytes| decoder.start_file(bytes)))
     }
 }
 
@@ -96,8 +100,10 @@ impl StandardInputSource {
         let queue = input.queues.take_receiver(shard).ok_or_else(|| {
             ConnectorError::new("standard input can be read by one source only: it cannot be read twice")
         })?;
+        let decoder = input.format.decoder(&layout);
+        let decoder = decoder.map_err(|error| ConnectorError::new(error.message))?;
         Ok(StandardInputSource {
-            text: TextRows::new(input.format.decoder(&layout), input.policy.clone()),
+            text: TextRows::new(decoder, input.policy.clone()),
             layout,
             queue,
             line: 1,

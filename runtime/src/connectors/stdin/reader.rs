@@ -12,6 +12,7 @@ use std::io::{ErrorKind, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
+use engine::formats::FormatError;
 use shards::connector::ConnectorError;
 
 use crate::connectors::context::Wake;
@@ -43,7 +44,7 @@ pub enum InputMessage {
 }
 
 /// How many of an input's first bytes are its header.
-pub type HeaderLength = Box<dyn Fn(&[u8]) -> usize + Send>;
+pub type HeaderLength = Box<dyn FnMut(&[u8]) -> Result<usize, FormatError> + Send>;
 
 /// The queues between the reader thread and the shards.
 #[derive(Debug)]
@@ -129,16 +130,19 @@ impl Dealer {
     }
 
     /// Takes the header off the first records, if there is one, and gives it to all shards.
-    fn deal_header(&mut self, records: &mut Vec<u8>) -> bool {
-        let length = self.header.take().map_or(0, |length| length(records));
+    fn deal_header(&mut self, records: &mut Vec<u8>) -> Result<bool, FormatError> {
+        let length = match self.header.take() {
+            Some(mut length) => length(records)?,
+            None => 0,
+        };
         if length == 0 {
-            return true;
+            return Ok(true);
         }
         let header: Arc<[u8]> = records.drain(..length).collect();
         let shards = 0..self.senders.len();
-        shards.fold(true, |goes_on, _| {
+        Ok(shards.fold(true, |goes_on, _| {
             self.deal(InputMessage::Header(Arc::clone(&header))) && goes_on
-        })
+        }))
     }
 
     /// Closes the queues and lets every shard see it.
@@ -176,7 +180,8 @@ fn deal_records(
             let rest = buffer.split_off(whole);
             let mut records = std::mem::replace(&mut buffer, rest);
             line += count_lines(&records);
-            if !dealer.deal_header(&mut records) {
+            let header = dealer.deal_header(&mut records);
+            if !header.map_err(|error| ConnectorError::new(format!("{name}: {error}")))? {
                 return Ok(());
             }
             let line = line - count_lines(&records);
@@ -250,7 +255,7 @@ mod tests {
             pieces,
             "standard input",
             RecordBoundary::Line,
-            Box::new(|_| 0),
+            Box::new(|_| Ok(0)),
             wakers,
         );
         let read = |shard: usize| -> Vec<(u64, String)> {
@@ -274,7 +279,7 @@ mod tests {
             quote: b'"',
             delimiter: b',',
         };
-        queues.start(pieces, "standard input", boundary, Box::new(|_| 4), wakers);
+        queues.start(pieces, "standard input", boundary, Box::new(|_| Ok(4)), wakers);
         for (shard, records, line) in [(0, "1,2\n", 2), (1, "3,4\n", 3)] {
             let receiver = queues.take_receiver(shard).unwrap();
             let InputMessage::Header(header) = receiver.recv().unwrap() else {
@@ -294,7 +299,7 @@ mod tests {
             endless,
             "standard input",
             RecordBoundary::Line,
-            Box::new(|_| 0),
+            Box::new(|_| Ok(0)),
             vec![Arc::new(NoWake)],
         );
         let message = queues.take_receiver(0).unwrap().recv().unwrap();

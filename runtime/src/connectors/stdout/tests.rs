@@ -6,7 +6,7 @@ use arrow::array::{Int64Array, RecordBatch, StringArray};
 
 use super::sink::{LinesSink, TableSink};
 use super::*;
-use crate::connectors::print::PrintEncoder;
+use engine::formats::encode_changelog_text::ChangelogTextEncoder;
 use shards::connector::Sink;
 
 /// Lets a test wait until the writer says that something changed.
@@ -85,7 +85,14 @@ fn every_line_of_every_shard_is_written_before_a_sink_is_closed() {
         paper(usize::MAX),
     );
     let mut sinks: Vec<LinesSink> = (0..2)
-        .map(|shard| LinesSink::new(Arc::clone(&output), shard, 0, Box::new(PrintEncoder::new(None))))
+        .map(|shard| {
+            LinesSink::new(
+                Arc::clone(&output),
+                shard,
+                0,
+                Box::new(ChangelogTextEncoder::new(None)),
+            )
+        })
         .collect();
     // Nothing is written yet: the queue fills up and says so.
     let mut written = 0;
@@ -109,7 +116,12 @@ fn every_line_of_every_shard_is_written_before_a_sink_is_closed() {
 fn a_reader_that_goes_away_is_told_apart_from_a_failure() {
     let (output, bell) = (Arc::new(StandardOutput::new(1)), Arc::new(Bell::default()));
     output.start(paper(10), vec![bell.clone()]);
-    let mut sink = LinesSink::new(Arc::clone(&output), 0, 0, Box::new(PrintEncoder::new(None)));
+    let mut sink = LinesSink::new(
+        Arc::clone(&output),
+        0,
+        0,
+        Box::new(ChangelogTextEncoder::new(None)),
+    );
     sink.write(&batch(0, &["longer than ten bytes"])).unwrap();
     close(&mut sink, &bell).expect_err("the reader has gone");
     assert!(output.is_closed());
