@@ -165,3 +165,96 @@ fn gather(batch: &Batch, indices: Vec<u32>) -> Batch {
     });
     Batch::new(rows, ops, batch.arrival_ns)
 }
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests {
+    use super::*;
+    use crate::epoch::Control;
+    use crate::mesh::{MeshConfig, mesh};
+    use arrow::array::{AsArray, Int64Array};
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+
+    const SHARDS: usize = 3;
+
+    fn endpoints(credits: usize) -> Vec<MeshEndpoint> {
+        let bytes = 1 << 20;
+        mesh(&Control::new(SHARDS), 1, MeshConfig { credits, bytes })
+    }
+
+    fn batch(values: impl IntoIterator<Item = i64>) -> Batch {
+        let schema = Schema::new(vec![Field::new("v", DataType::Int64, true)]);
+        let column = Arc::new(Int64Array::from_iter_values(values));
+        Batch::append(
+            RecordBatch::try_new(Arc::new(schema), vec![column]).expect("one column"),
+            0,
+        )
+    }
+
+    fn values(message: &Message) -> Vec<i64> {
+        let Message::Rows(segment) = message else {
+            return Vec::new();
+        };
+        let slice = segment.batch.slice(segment.offset, segment.length);
+        slice.column(0).as_primitive::<Int64Type>().values().to_vec()
+    }
+
+    #[test]
+    fn every_row_reaches_the_owner_of_its_key_in_order() {
+        let mut endpoints = endpoints(4);
+        let mut exchange = Exchange::new(0, vec![0], SHARDS);
+        exchange.send_rows(batch((0..50).chain(0..50)), &mut endpoints[0], 0);
+        let mut all = Vec::new();
+        for endpoint in &mut endpoints {
+            let (_, received) = endpoint.receive(0).expect("each shard owns some of 50 keys");
+            let mine = values(&received.message);
+            let (first, second) = mine.split_at(mine.len() / 2);
+            assert_eq!(first, second, "both occurrences of a key have one owner");
+            assert!(first.is_sorted(), "rows keep their order");
+            all.extend_from_slice(first);
+        }
+        all.sort_unstable();
+        assert_eq!(all, (0..50).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_has_no_credit_waits_in_order_and_blocks_until_it_is_gone() {
+        let mut endpoints = endpoints(1);
+        let mut exchange = Exchange::new(0, Vec::new(), SHARDS);
+        exchange.send_rows(batch([1]), &mut endpoints[0], 0);
+        assert!(!exchange.is_blocked());
+        exchange.send_rows(batch([2]), &mut endpoints[0], 0);
+        exchange.send_rows(batch([3]), &mut endpoints[0], 0);
+        let mut seen = Vec::new();
+        while let Some((edge, received)) = endpoints[0].receive(0) {
+            assert_eq!(exchange.is_blocked(), seen.len() < 2, "after {seen:?}");
+            seen.extend(values(&received.message));
+            endpoints[0].return_credit(edge, 0, &received);
+            exchange.send_waiting(&mut endpoints[0], 0);
+        }
+        assert_eq!(seen, [1, 2, 3]);
+    }
+
+    #[test]
+    fn of_waiting_watermarks_in_a_row_the_newest_is_enough() {
+        let mut endpoints = endpoints(1);
+        let mut exchange = Exchange::new(0, vec![0], SHARDS);
+        for watermark in 1..=5 {
+            let arrival_ns = 0;
+            let message = Message::Watermark {
+                watermark,
+                arrival_ns,
+            };
+            exchange.send_to_all(&message, &mut endpoints[0], 0);
+        }
+        let mut seen = Vec::new();
+        while let Some((edge, received)) = endpoints[0].receive(0) {
+            let Message::Watermark { watermark, .. } = received.message else {
+                panic!("only watermarks were sent")
+            };
+            seen.push(watermark);
+            endpoints[0].return_credit(edge, 0, &received);
+            exchange.send_waiting(&mut endpoints[0], 0);
+        }
+        assert_eq!(seen, [1, 5]);
+    }
+}

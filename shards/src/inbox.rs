@@ -50,8 +50,9 @@ pub struct Inbox {
     watermarks: WatermarkMerge,
     barriers: Vec<Option<(Epoch, bool)>>,
     ended: Vec<bool>,
+    /// Shards whose last message (the end, or the barrier of a stop) has left its ring.
+    complete: Vec<bool>,
     end_delivered: bool,
-    stopped: bool,
     /// The newest barrier handed on.
     epoch: Epoch,
 }
@@ -65,14 +66,22 @@ impl Inbox {
             watermarks: WatermarkMerge::new(shards),
             barriers: vec![None; shards],
             ended: vec![false; shards],
+            complete: vec![false; shards],
             end_delivered: false,
-            stopped: false,
             epoch: 0,
         }
     }
 
     /// Keeps a message until it is its turn; credits bound how many there are.
     pub fn keep(&mut self, source: usize, received: Received) {
+        assert!(
+            !self.complete[source],
+            "invariant: nothing follows the end of a shard"
+        );
+        self.complete[source] = matches!(
+            received.message,
+            Message::End | Message::Barrier { stop: true, .. }
+        );
         self.queues[source].push_back(received);
     }
 
@@ -81,9 +90,10 @@ impl Inbox {
         self.epoch
     }
 
-    /// Whether shard `source` may still send something.
+    /// Whether shard `source` has still to send its end. What waits here for its turn counts as
+    /// sent: its sender may be gone by then.
     pub fn expects(&self, source: usize) -> bool {
-        !self.stopped && !self.ended[source] && !self.barriers[source].is_some_and(|(_, stop)| stop)
+        !self.complete[source]
     }
 
     /// Hands on what is there, at most one batch of rows; `ring_wait` is told how long each message waited.
@@ -177,7 +187,6 @@ impl Inbox {
             return None;
         }
         self.barriers.fill(None);
-        self.stopped |= stop;
         self.epoch = epoch;
         Some(Delivery::Barrier { epoch, stop })
     }
@@ -214,4 +223,119 @@ fn coalesce(segments: &[Segment], rows: usize) -> Batch {
     });
     let arrival_ns = slices.iter().map(|slice| slice.arrival_ns).max().unwrap_or(0);
     Batch::new(combined, ops, arrival_ns)
+}
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests {
+    use super::*;
+    use crate::epoch::Control;
+    use crate::mesh::{MeshConfig, mesh};
+    use std::sync::Arc;
+
+    use arrow::array::{AsArray, Int64Array};
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+
+    /// Two shards that send to shard 0, whose inbox is looked at.
+    struct Setting {
+        endpoints: Vec<MeshEndpoint>,
+        inbox: Inbox,
+    }
+
+    fn rows(values: &[i64]) -> Message {
+        let schema = Schema::new(vec![Field::new("v", DataType::Int64, true)]);
+        let column = Arc::new(Int64Array::from(values.to_vec()));
+        let rows = RecordBatch::try_new(Arc::new(schema), vec![column]).expect("one column");
+        Message::Rows(Segment {
+            batch: Arc::new(Batch::append(rows, 0)),
+            offset: 0,
+            length: values.len(),
+        })
+    }
+
+    fn watermark(watermark: WatermarkUs) -> Message {
+        let arrival_ns = 0;
+        Message::Watermark {
+            watermark,
+            arrival_ns,
+        }
+    }
+
+    fn barrier(stop: bool) -> Message {
+        Message::Barrier { epoch: 1, stop }
+    }
+
+    impl Setting {
+        fn new() -> Setting {
+            Setting {
+                endpoints: mesh(&Control::new(2), 1, MeshConfig::default()),
+                inbox: Inbox::new(0, 2),
+            }
+        }
+
+        fn send(&mut self, source: usize, message: Message) {
+            assert!(self.endpoints[source].send(0, 0, message, 0).is_ok());
+            let (_, received) = self.endpoints[0].receive(source).expect("just sent");
+            self.inbox.keep(source, received);
+        }
+
+        /// What is delivered now, as text.
+        fn deliver(&mut self) -> Vec<String> {
+            let deliveries = self.inbox.deliver(&mut self.endpoints[0], 0, &mut |_| {});
+            let describe = |delivery: &Delivery| match delivery {
+                Delivery::Rows(batch) => {
+                    format!("{:?}", &batch.column(0).as_primitive::<Int64Type>().values()[..])
+                }
+                Delivery::Watermark { watermark, .. } => format!("watermark {watermark}"),
+                Delivery::Idle => "idle".into(),
+                Delivery::Barrier { epoch, .. } => format!("barrier {epoch}"),
+                Delivery::End => "end".into(),
+            };
+            deliveries.iter().map(describe).collect()
+        }
+    }
+
+    #[test]
+    fn small_batches_are_coalesced_in_the_order_of_their_sender_and_before_its_watermark() {
+        let mut setting = Setting::new();
+        setting.send(0, rows(&[1, 2]));
+        setting.send(0, rows(&[3]));
+        setting.send(0, watermark(10));
+        setting.send(1, rows(&[7]));
+        setting.send(1, watermark(8));
+        assert_eq!(setting.deliver(), ["[1, 2, 3, 7]", "watermark 8"]);
+    }
+
+    #[test]
+    fn nothing_behind_a_barrier_is_handed_on_until_all_barriers_are_there() {
+        let mut setting = Setting::new();
+        setting.send(0, rows(&[1]));
+        setting.send(0, barrier(false));
+        setting.send(0, rows(&[2]));
+        assert_eq!(setting.deliver(), ["[1]"]);
+        setting.send(1, rows(&[5]));
+        setting.send(1, barrier(false));
+        assert_eq!(setting.deliver(), ["[5]", "barrier 1"]);
+        assert_eq!(setting.deliver(), ["[2]"]);
+    }
+
+    #[test]
+    fn a_barrier_does_not_wait_for_a_shard_that_has_ended() {
+        let mut setting = Setting::new();
+        setting.send(1, Message::End);
+        setting.send(0, barrier(false));
+        assert_eq!(setting.deliver(), ["barrier 1"]);
+        setting.send(0, Message::End);
+        assert_eq!(setting.deliver(), ["end"]);
+        assert!(setting.deliver().is_empty(), "the end is delivered once");
+    }
+
+    #[test]
+    fn a_shard_whose_end_waits_here_is_not_expected_to_send() {
+        let mut setting = Setting::new();
+        assert!(setting.inbox.expects(1));
+        setting.send(1, rows(&[1]));
+        setting.send(1, barrier(true));
+        assert!(!setting.inbox.expects(1));
+        assert!(setting.inbox.expects(0));
+    }
 }

@@ -250,3 +250,67 @@ fn message_bytes(message: &Message) -> u64 {
         _ => 0,
     }
 }
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests {
+    use super::*;
+    use arrow::array::{Int64Array, RecordBatch};
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    fn two_shards(config: MeshConfig) -> (MeshEndpoint, MeshEndpoint) {
+        let mut endpoints = mesh(&Control::new(2), 2, config).into_iter();
+        let first = endpoints.next().expect("two endpoints");
+        (first, endpoints.next().expect("two endpoints"))
+    }
+
+    fn rows(count: i64) -> Message {
+        let schema = Schema::new(vec![Field::new("v", DataType::Int64, true)]);
+        let column = Arc::new(Int64Array::from_iter_values(0..count));
+        let rows = RecordBatch::try_new(Arc::new(schema), vec![column]).expect("one column");
+        Message::Rows(Segment {
+            batch: Arc::new(Batch::append(rows, 0)),
+            offset: 0,
+            length: count as usize,
+        })
+    }
+
+    #[test]
+    fn no_more_messages_are_under_way_than_there_are_credits() {
+        let (mut source, mut target) = two_shards(MeshConfig {
+            credits: 2,
+            bytes: 1 << 20,
+        });
+        assert!(source.send(0, 1, Message::Idle, 0).is_ok());
+        assert!(source.send(0, 1, Message::Idle, 0).is_ok());
+        assert!(source.send(0, 1, Message::Idle, 0).is_err());
+        let (edge, received) = target.receive(0).expect("it was sent");
+        assert!(
+            source.send(0, 1, Message::Idle, 0).is_err(),
+            "what was received holds its credit until it is processed"
+        );
+        target.return_credit(edge, 0, &received);
+        assert!(source.send(0, 1, Message::Idle, 0).is_ok());
+    }
+
+    #[test]
+    fn an_edge_without_credit_leaves_other_edges_and_targets_alone() {
+        let (mut source, _target) = two_shards(MeshConfig {
+            credits: 1,
+            bytes: 1 << 20,
+        });
+        assert!(source.send(0, 1, Message::Idle, 0).is_ok());
+        assert!(source.send(0, 1, Message::Idle, 0).is_err());
+        assert!(source.send(1, 1, Message::Idle, 0).is_ok(), "another edge");
+        assert!(source.send(0, 0, Message::Idle, 0).is_ok(), "another target");
+    }
+
+    #[test]
+    fn bytes_bound_what_is_under_way_but_one_message_may_always_go() {
+        let (mut source, mut target) = two_shards(MeshConfig { credits: 8, bytes: 1 });
+        assert!(source.send(0, 1, rows(100), 0).is_ok());
+        assert!(source.send(0, 1, rows(1), 0).is_err());
+        let (edge, received) = target.receive(0).expect("it was sent");
+        target.return_credit(edge, 0, &received);
+        assert!(source.send(0, 1, rows(1), 0).is_ok());
+    }
+}

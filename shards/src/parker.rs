@@ -32,14 +32,16 @@ impl SleepFlag {
     /// Announces the intention to sleep. The caller must look at all its inputs after this, and
     /// call [`SleepFlag::cancel`] if it found something.
     pub fn announce(&self) {
-        self.sleeping.store(true, Ordering::Relaxed);
+        // A swap as in `must_wake`: all changes of the flag are read-modify-writes, of which each
+        // follows the one before, so a waker that fenced after us cannot read its own older answer.
+        self.sleeping.swap(true, Ordering::Relaxed);
         // Pairs with the fence in `must_wake`: either the waker sees the flag, or we see its push.
         fence(Ordering::SeqCst);
     }
 
     /// The shard is awake.
     pub fn cancel(&self) {
-        self.sleeping.store(false, Ordering::Relaxed);
+        self.sleeping.swap(false, Ordering::Relaxed);
     }
 
     /// Called after something was made visible to the shard: whether it must be woken. Answers

@@ -261,3 +261,97 @@ impl Accumulator for AverageAccumulator {
         size_of_val(self) + seen
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Decimal128Array, Float64Array, Int32Array};
+
+    fn accumulator(values: &ArrayRef, distinct: bool) -> AverageAccumulator {
+        let result = Average {
+            signature: Signature::user_defined(Volatility::Immutable),
+        }
+        .return_type(&[values.data_type().clone()])
+        .unwrap();
+        let scale = match values.data_type() {
+            DataType::Decimal128(_, scale) => *scale,
+            _ => 0,
+        };
+        AverageAccumulator {
+            sum: Sum::new(&result),
+            count: 0,
+            distinct: distinct.then(HashSet::new),
+            result,
+            scale,
+        }
+    }
+
+    fn check(values: ArrayRef, distinct: bool, expected: ScalarValue) {
+        let mut whole = accumulator(&values, distinct);
+        whole.update_batch(std::slice::from_ref(&values)).unwrap();
+        assert_eq!(whole.evaluate().unwrap(), expected);
+    }
+
+    #[test]
+    fn integers_are_truncated_toward_zero_and_keep_their_type() {
+        check(
+            Arc::new(Int32Array::from(vec![Some(1), None, Some(2)])),
+            false,
+            ScalarValue::Int32(Some(1)),
+        );
+        check(
+            Arc::new(Int32Array::from(vec![-1, -2])),
+            false,
+            ScalarValue::Int32(Some(-1)),
+        );
+        check(
+            Arc::new(Int32Array::from(vec![i32::MAX, i32::MAX])),
+            false,
+            ScalarValue::Int32(Some(i32::MAX)),
+        );
+        check(
+            Arc::new(Int32Array::from(vec![None::<i32>])),
+            false,
+            ScalarValue::Int32(None),
+        );
+        check(
+            Arc::new(Int32Array::from(vec![4, 4, 4, 1])),
+            true,
+            ScalarValue::Int32(Some(2)),
+        );
+    }
+
+    #[test]
+    fn decimals_gain_six_digits_and_floats_stay() {
+        let cents = Decimal128Array::from(vec![100, 101])
+            .with_precision_and_scale(10, 2)
+            .unwrap();
+        check(
+            Arc::new(cents),
+            false,
+            ScalarValue::Decimal128(Some(1_005_000), 38, 6),
+        );
+        check(
+            Arc::new(Float64Array::from(vec![1.0, 2.0])),
+            false,
+            ScalarValue::Float64(Some(1.5)),
+        );
+    }
+
+    #[test]
+    fn rows_are_taken_back_and_partial_sums_merged() {
+        let values: ArrayRef = Arc::new(Int32Array::from(vec![1, 2, 30]));
+        let mut sliding = accumulator(&values, false);
+        sliding.update_batch(std::slice::from_ref(&values)).unwrap();
+        sliding.retract_batch(&[values.slice(2, 1)]).unwrap();
+        assert_eq!(sliding.evaluate().unwrap(), ScalarValue::Int32(Some(1)));
+        let mut merged = accumulator(&values, false);
+        for _ in 0..2 {
+            let state = sliding.state().unwrap();
+            let state: Vec<ArrayRef> = state.iter().map(|value| value.to_array().unwrap()).collect();
+            merged.merge_batch(&state).unwrap();
+        }
+        assert_eq!(merged.count, 4);
+        assert_eq!(merged.evaluate().unwrap(), ScalarValue::Int32(Some(1)));
+    }
+}

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use datafusion_common::{Result, plan_err};
 use datafusion_expr::{ScalarFunctionArgs, ScalarUDF};
 use datafusion_functions::crypto;
 
 use crate::functions::native::{NativeFunction, TextArgument};
 
-/// The functions of this family; `MD5` is DataFusion's own.
+/// The functions of this family.
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
     let text = |_: &[DataType]| Ok(DataType::Utf8);
     vec![
@@ -36,8 +36,12 @@ fn one_text(types: &[DataType]) -> Result<Vec<DataType>> {
 
 /// DataFusion's digest, its bytes in hexadecimal.
 fn delegate(args: &ScalarFunctionArgs, function: &ScalarUDF) -> Result<ArrayRef> {
+    let promised = function.inner().return_type(&[DataType::Utf8])?;
     let digests = function
-        .invoke_with_args(args.clone())?
+        .invoke_with_args(ScalarFunctionArgs {
+            return_field: Arc::new(Field::new("digest", promised, true)),
+            ..args.clone()
+        })?
         .to_array(args.number_rows)?;
     let DataType::Binary = digests.data_type() else {
         return Ok(cast(&digests, &DataType::Utf8)?);

@@ -75,6 +75,11 @@ fn read_path(path: &str) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
+/// An error if `path` selects no single value.
+pub(crate) fn check_path(path: &str) -> Result<()> {
+    read_path(path).map(|_| ())
+}
+
 /// Calls `answer` with what each row's path selects in its JSON.
 fn each(args: &ScalarFunctionArgs, mut answer: impl FnMut(Option<Option<&Value>>)) -> Result<()> {
     let texts = TextArgument::of(args, 0)?;

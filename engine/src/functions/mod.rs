@@ -35,6 +35,27 @@ use crate::sql::position::position_of;
 
 pub use registry::Functions;
 
+/// What is wrong with the literal `text` as argument `index` of function `name` (in lower case).
+pub(crate) fn check_literal(name: &str, index: usize, text: &str) -> Result<(), String> {
+    match (name, index) {
+        ("regexp_extract" | "regexp_substr" | "regexp" | "regexp_replace", 1) => {
+            regular_expressions::check_pattern(text)
+        }
+        ("date_format" | "to_timestamp" | "to_date" | "unix_timestamp" | "from_unixtime", 1) => {
+            time_pattern::TimePattern::read(text).map(|_| ()).map_err(plain)
+        }
+        ("json_value" | "json_query" | "json_exists", 1) => json::check_path(text).map_err(plain),
+        _ => Ok(()),
+    }
+}
+
+fn plain(error: datafusion_common::DataFusionError) -> String {
+    match error {
+        datafusion_common::DataFusionError::Execution(message) => message,
+        other => other.strip_backtrace(),
+    }
+}
+
 /// Functions whose answer would depend on when, or how often, a job runs.
 const CLOCK_AND_CHANCE: [&str; 14] = [
     "now",

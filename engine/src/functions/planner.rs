@@ -2,6 +2,7 @@
 
 use arrow::datatypes::DataType;
 use datafusion_common::Result;
+use datafusion_common::tree_node::TreeNode;
 use datafusion_expr::expr::AggregateFunction;
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr};
 use datafusion_expr::{Expr, cast};
@@ -19,9 +20,21 @@ fn planned(name: &str, arguments: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>>
     Ok(PlannerResult::Planned(function.call(arguments)))
 }
 
+fn contains_cast(expression: &Expr) -> Result<bool> {
+    expression.exists(|node| Ok(matches!(node, Expr::Cast(_) | Expr::TryCast(_))))
+}
+
 impl ExprPlanner for FlinkExpressions {
-    /// Aggregates whose result has a type without a name in SQL.
-    fn plan_aggregate(&self, call: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+    /// Aggregates whose result has a type without a name in SQL, and arguments that only a CAST tells
+    /// apart: DataFusion leaves casts out of names, so that `SUM(a)` and `SUM(CAST(a AS DOUBLE))` would
+    /// be one column.
+    fn plan_aggregate(&self, mut call: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+        for argument in &mut call.args {
+            if contains_cast(argument)? {
+                let name = argument.to_string();
+                *argument = std::mem::take(argument).alias(name);
+            }
+        }
         let target = match call.func.name() {
             "string_agg" => DataType::Utf8,
             "approx_distinct" | "regr_count" => DataType::Int64,

@@ -36,12 +36,12 @@ const FOREIGN: [&str; 13] = [
 ];
 
 /// (Flink's name, the name of the function that means the same.)
-const SYNONYMS: [(&str, &str); 14] = [
+const SYNONYMS: [(&str, &str); 13] = [
     ("ifnull", "coalesce"),
     ("ceiling", "ceil"),
     ("truncate", "trunc"),
     ("sign", "signum"),
-    ("similar", "regexp"),
+    ("regexp_substr", "regexp_extract"),
     ("char_length", "character_length"),
     ("split", "string_to_array"),
     ("size", "cardinality"),
@@ -49,7 +49,6 @@ const SYNONYMS: [(&str, &str); 14] = [
     ("array_join", "array_to_string"),
     ("ucase", "upper"),
     ("lcase", "lower"),
-    ("chr", "chr"),
     ("startswith", "starts_with"),
 ];
 

@@ -41,16 +41,8 @@ fn compiled(pattern: &str) -> Result<Rc<Regex>> {
         if let Some(regex) = known.get(pattern) {
             return Ok(regex.clone());
         }
-        let regex = Regex::new(pattern).map_err(|error| {
-            let reason = error.to_string();
-            let reason = reason
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim_start_matches("error: ")
-                .to_string();
-            exec_datafusion_err!("'{pattern}' is no regular expression: {reason}")
-        })?;
+        let regex =
+            Regex::new(pattern).map_err(|error| exec_datafusion_err!("{}", complaint(pattern, &error)))?;
         if known.len() == COMPILED_MAX {
             known.clear();
         }
@@ -58,6 +50,24 @@ fn compiled(pattern: &str) -> Result<Rc<Regex>> {
         known.insert(pattern.to_string(), regex.clone());
         Ok(regex)
     })
+}
+
+/// What is wrong with a literal pattern, if anything: for an error at its place, before anything runs.
+pub(crate) fn check_pattern(pattern: &str) -> Result<(), String> {
+    match Regex::new(pattern) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(complaint(pattern, &error)),
+    }
+}
+
+fn complaint(pattern: &str, error: &regex::Error) -> String {
+    let told = error.to_string();
+    let reason = told
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .trim_start_matches("error: ");
+    format!("'{pattern}' is no regular expression: {reason}")
 }
 
 /// The compilation that the row before used, kept at hand.

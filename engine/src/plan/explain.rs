@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion_physical_expr::PhysicalExpr;
 
 use crate::plan::{
@@ -388,6 +388,21 @@ pub fn sql_type(data_type: &DataType) -> String {
         DataType::Binary => "BYTES".to_string(),
         DataType::Date32 => "DATE".to_string(),
         DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
+        DataType::Timestamp(unit, None) => format!("TIMESTAMP({})", digits(unit)),
+        DataType::Timestamp(unit, Some(_)) => format!("TIMESTAMP_LTZ({})", digits(unit)),
+        DataType::Time32(unit) | DataType::Time64(unit) => format!("TIME({})", digits(unit)),
+        DataType::Interval(_) => "INTERVAL".to_string(),
+        DataType::List(element) => format!("ARRAY<{}>", sql_type(element.data_type())),
         other => other.to_string(),
+    }
+}
+
+/// The digits behind a second's point that a unit keeps.
+fn digits(unit: &TimeUnit) -> usize {
+    match unit {
+        TimeUnit::Second => 0,
+        TimeUnit::Millisecond => 3,
+        TimeUnit::Microsecond => 6,
+        TimeUnit::Nanosecond => 9,
     }
 }

@@ -1,10 +1,9 @@
 //! Flink's own spellings of expressions, respelled as the query planner reads them.
 //!
-//! `FLOOR(ts TO HOUR)` → `date_trunc('hour', ts)`; the unit of `TIMESTAMPDIFF(DAY, …)` and
+//! `FLOOR(ts TO HOUR)` → `floor_time('HOUR', ts)`, CEIL alike; the unit of `TIMESTAMPDIFF(DAY, …)` and
 //! `TIMESTAMPADD(DAY, …)` → a text; intervals over several units → one unit (see `interval`).
 //!
-//! **Invariant.** Only spelling changes, never the meaning: a unit that would be truncated
-//! differently (WEEK) is an error.
+//! **Invariant.** Only spelling changes, never the meaning; an unknown unit is an error.
 
 use std::ops::ControlFlow;
 
@@ -37,39 +36,40 @@ pub(crate) fn respell(expr: &mut Expr) -> Result<(), SqlError> {
             expr: inner,
             field: CeilFloorKind::DateTimeField(field),
         } if *field != DateTimeField::NoDateTime => {
-            let unit = truncation_unit(field).ok_or_else(|| {
-                SqlError::new(format!("FLOOR(… TO {field}) is not supported"))
-                    .at(position_of(inner.as_ref()))
-                    .hint("use YEAR, QUARTER, MONTH, DAY, HOUR, MINUTE or SECOND")
-            })?;
-            let argument = std::mem::replace(inner.as_mut(), Expr::value(Value::Null));
-            *expr = call("date_trunc", vec![text(unit), argument]);
+            *expr = rounding("floor_time", field, inner)?;
             Ok(())
         }
         Expr::Ceil {
             expr: inner,
             field: CeilFloorKind::DateTimeField(field),
         } if *field != DateTimeField::NoDateTime => {
-            Err(SqlError::new(format!("CEIL(… TO {field}) is not supported yet"))
-                .at(position_of(inner.as_ref()))
-                .hint("use FLOOR(… TO …) and add an interval"))
+            *expr = rounding("ceil_time", field, inner)?;
+            Ok(())
         }
         Expr::Function(function) => respell_unit(function),
         _ => Ok(()),
     }
 }
 
-fn truncation_unit(field: &DateTimeField) -> Option<&'static str> {
-    match field {
-        DateTimeField::Year => Some("year"),
-        DateTimeField::Quarter => Some("quarter"),
-        DateTimeField::Month => Some("month"),
-        DateTimeField::Day => Some("day"),
-        DateTimeField::Hour => Some("hour"),
-        DateTimeField::Minute => Some("minute"),
-        DateTimeField::Second => Some("second"),
-        _ => None,
-    }
+/// The call that rounds `argument` to whole units.
+fn rounding(function: &str, field: &DateTimeField, argument: &mut Expr) -> Result<Expr, SqlError> {
+    let unit = match field {
+        DateTimeField::Week(None) => "WEEK".to_string(),
+        DateTimeField::Year
+        | DateTimeField::Quarter
+        | DateTimeField::Month
+        | DateTimeField::Day
+        | DateTimeField::Hour
+        | DateTimeField::Minute
+        | DateTimeField::Second => field.to_string().to_uppercase(),
+        other => {
+            return Err(SqlError::new(format!("`{other}` is not a unit to round to"))
+                .at(position_of(argument))
+                .hint("use YEAR, QUARTER, MONTH, WEEK, DAY, HOUR, MINUTE or SECOND"));
+        }
+    };
+    let argument = std::mem::replace(argument, Expr::value(Value::Null));
+    Ok(call(function, vec![text(&unit), argument]))
 }
 
 /// `TIMESTAMPDIFF(DAY, a, b)`: the unit is a keyword, which would be read as a column.

@@ -13,12 +13,14 @@ use engine::error::SqlError;
 use engine::plan::{NodeKind, PlanNode, SinkSpec, SourceSpec, StreamPlan};
 use shards::connector::ConnectorError;
 
+use super::datagen::DatagenSource;
 use super::filesystem::FilesystemTable;
 use super::filesystem::compression::Compression;
 use super::filesystem::sink::FilesystemSinkTable;
 use super::format::{FormatKind, RowFormat};
 use super::ingest::IngestLayout;
 use super::memory::Collected;
+use super::nexmark::NexmarkSource;
 use super::options::TableOptions;
 use super::print::PrintEncoder;
 use super::stdin::StandardInput;
@@ -58,6 +60,8 @@ pub struct ConnectorConfig {
 pub(super) enum PreparedSource {
     Filesystem(Arc<FilesystemTable>),
     StandardInput(StandardInput),
+    Datagen(DatagenSource),
+    Nexmark(NexmarkSource),
     Memory(Vec<RecordBatch>),
 }
 
@@ -192,10 +196,10 @@ impl ConnectorContext {
 
     fn prepare_source(&mut self, source: &SourceSpec, config: &ConnectorConfig) -> Result<(), SqlError> {
         let options = TableOptions::new(&source.table)?;
+        let layout = IngestLayout::new(source);
         let name = &source.table.name;
         let prepared = match source.table.connector() {
             "filesystem" => {
-                let layout = IngestLayout::new(source);
                 PreparedSource::Filesystem(Arc::new(FilesystemTable::prepare(&options, &layout)?))
             }
             "stdin" => {
@@ -205,12 +209,10 @@ impl ConnectorContext {
                         .table_error("standard input is read by two sources, but can be read only once")
                         .hint("read it through one table, and use the same columns in every statement"));
                 }
-                PreparedSource::StandardInput(StandardInput::prepare(
-                    &options,
-                    &IngestLayout::new(source),
-                    self.shards,
-                )?)
+                PreparedSource::StandardInput(StandardInput::prepare(&options, &layout, self.shards)?)
             }
+            "datagen" => PreparedSource::Datagen(DatagenSource::prepare(&options, &layout)?),
+            "nexmark" => PreparedSource::Nexmark(NexmarkSource::prepare(&options, &layout)?),
             "memory" => PreparedSource::Memory(config.memory_tables.get(name).cloned().unwrap_or_default()),
             other => return Err(wrong_direction(&options, other, SOURCES)),
         };

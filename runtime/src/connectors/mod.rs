@@ -18,12 +18,14 @@ use shards::connector::{ConnectorError, Sink, Source};
 
 pub mod blackhole;
 pub mod context;
+pub mod datagen;
 pub mod decoding;
 pub mod filesystem;
 pub mod format;
 pub mod generated;
 pub mod ingest;
 pub mod memory;
+pub mod nexmark;
 pub mod options;
 pub mod print;
 pub mod records;
@@ -58,6 +60,8 @@ pub fn make_source(
         PreparedSource::StandardInput(input) => {
             Ok(Box::new(stdin::StandardInputSource::new(source, input, shard)?))
         }
+        PreparedSource::Datagen(source) => Ok(Box::new(source.part(shard, shards))),
+        PreparedSource::Nexmark(source) => Ok(Box::new(source.part(shard, shards))),
         PreparedSource::Memory(batches) => Ok(Box::new(memory::MemorySource::new(
             source, batches, shard, shards,
         )?)),

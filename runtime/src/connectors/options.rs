@@ -6,8 +6,6 @@
 //! rows flow. **Invariant.** A key that is asked for has a rule there: an option is never
 //! documented without being read, nor read without being documented.
 
-use std::str::FromStr;
-
 use engine::error::SqlError;
 use engine::sql::catalog::TableDefinition;
 use engine::sql::option_values::{parse_boolean, parse_bytes, parse_duration_us};
@@ -70,12 +68,9 @@ impl<'a> TableOptions<'a> {
             .map(|value| value.unwrap_or(default))
     }
 
-    /// A whole number of at least `min`.
-    pub fn integer(&self, key: &str, min: i64) -> Result<Option<i64>, SqlError> {
-        self.parsed(key, &format!("a whole number of at least {min}"), |value| {
-            let digits: String = value.chars().filter(|c| *c != '_').collect();
-            i64::from_str(&digits).ok().filter(|number| *number >= min)
-        })
+    /// A whole number from 0.
+    pub fn count(&self, key: &str) -> Result<Option<u64>, SqlError> {
+        self.parsed(key, "a whole number from 0", |value| value.parse().ok())
     }
 
     /// A length of time, microseconds.
@@ -166,9 +161,9 @@ mod tests {
         let options = [("connector", "filesystem"), ("path", "many")];
         let table = table("t", &[], &options);
         let options = TableOptions::new(&table).unwrap();
-        let error = options.integer("path", 1).expect_err("not a number").to_string();
+        let error = options.count("path").expect_err("not a number").to_string();
         assert!(
-            error.contains("'path' = 'many'") && error.contains("at least 1"),
+            error.contains("'path' = 'many'") && error.contains("a whole number"),
             "{error}"
         );
         let error = options

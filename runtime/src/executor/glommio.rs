@@ -85,30 +85,23 @@ async fn run(task: ShardTask) -> Result<(), Failure> {
     }
 }
 
+/// The longest sleep. glommio can lose a wake-up from another thread (its issue #494; seen here with
+/// more shards than cores), so a sleeper looks around by itself.
+const SLEEP_MAX: Duration = Duration::from_millis(20);
+
 /// Sleeps until the task is woken, by another core or by the timer.
 async fn sleep(time: Option<Duration>) {
-    match time {
-        Some(time) => {
-            let mut timer = pin!(Timer::new(time));
-            UntilWoken {
-                timer: Some(timer.as_mut()),
-                asleep: false,
-            }
-            .await;
-        }
-        None => {
-            UntilWoken {
-                timer: None,
-                asleep: false,
-            }
-            .await
-        }
+    let mut timer = pin!(Timer::new(time.map_or(SLEEP_MAX, |time| time.min(SLEEP_MAX))));
+    UntilWoken {
+        timer: timer.as_mut(),
+        asleep: false,
     }
+    .await;
 }
 
 /// Pending once, ready at the next poll, whoever caused it.
 struct UntilWoken<'a> {
-    timer: Option<Pin<&'a mut Timer>>,
+    timer: Pin<&'a mut Timer>,
     asleep: bool,
 }
 
@@ -120,9 +113,6 @@ impl Future for UntilWoken<'_> {
             return Poll::Ready(());
         }
         self.asleep = true;
-        match self.timer.as_mut() {
-            Some(timer) => timer.as_mut().poll(context).map(|_| ()),
-            None => Poll::Pending,
-        }
+        self.timer.as_mut().poll(context).map(|_| ())
     }
 }

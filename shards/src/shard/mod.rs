@@ -226,7 +226,7 @@ impl Shard {
             || self
                 .sources
                 .iter()
-                .any(|source| source.has_request(self.control.request()));
+                .any(|source| source.has_request(self.control.request(), self.epoch_captured));
         if found {
             self.control.sleep_flag(self.id).cancel();
         }

@@ -71,9 +71,12 @@ impl SourceEnd {
         self.ingest.watermark()
     }
 
-    /// Whether a barrier is asked for that it has not sent.
-    pub(super) fn has_request(&self, request: Request) -> bool {
-        request.epoch > self.epoch && matches!(self.state, SourceState::Active | SourceState::Failed)
+    /// Whether a barrier is asked for that it has not sent and may send now: one epoch at a time,
+    /// so that all sources send the same barriers, however late each hears of a request.
+    pub(super) fn has_request(&self, request: Request, captured: Epoch) -> bool {
+        request.epoch > self.epoch
+            && self.epoch <= captured
+            && matches!(self.state, SourceState::Active | SourceState::Failed)
     }
 }
 
@@ -110,22 +113,16 @@ impl Shard {
     fn send_barrier(&mut self, index: usize, clock: &dyn Clock) -> Result<bool, ShardError> {
         let request = self.control.request();
         let source = &mut self.sources[index];
-        if !source.has_request(request) {
+        if !source.has_request(request, self.epoch_captured) {
             return Ok(false);
         }
-        source.epoch = request.epoch;
-        if request.stop {
+        source.epoch += 1;
+        let (epoch, stop) = (source.epoch, request.stop && source.epoch == request.epoch);
+        if stop {
             source.state = SourceState::Stopped;
         }
         let node = source.node;
-        self.hand_on(
-            node,
-            Delivery::Barrier {
-                epoch: request.epoch,
-                stop: request.stop,
-            },
-            clock,
-        )?;
+        self.hand_on(node, Delivery::Barrier { epoch, stop }, clock)?;
         Ok(true)
     }
 

@@ -43,8 +43,16 @@ impl FunctionRewrite for SqlTypes {
 }
 
 fn cast_result(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    if !matches!(expression, Expr::ScalarFunction(_)) {
+    let Expr::ScalarFunction(call) = &expression else {
         return Ok(Transformed::no(expression));
+    };
+    // Whole numbers are their own floor and ceiling, and keep their type, as in Flink.
+    if let ("floor" | "ceil", [argument]) = (call.func.name(), call.args.as_slice())
+        && argument
+            .get_type(schema)
+            .is_ok_and(|data_type| data_type.is_signed_integer())
+    {
+        return Ok(Transformed::yes(argument.clone()));
     }
     // A call whose arguments still await their casts has no type yet, and needs none.
     let target = match expression.get_type(schema) {

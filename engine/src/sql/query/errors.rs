@@ -9,7 +9,7 @@ use std::error::Error;
 use std::ops::ControlFlow;
 
 use datafusion_common::{DataFusionError, Diagnostic, SchemaError, Span};
-use sqlparser::ast::{Expr, Ident, ObjectName, Visit, Visitor};
+use sqlparser::ast::{Expr, Ident, ObjectName, Select, Visit, Visitor};
 
 use crate::error::{Position, SqlError};
 use crate::functions::Functions;
@@ -34,10 +34,18 @@ pub(crate) fn sql_error(error: DataFusionError, syntax: &impl Visit) -> SqlError
         (None, _, Some(diagnostic)) => diagnosed(diagnostic, syntax),
         (None, root, None) => plain(root, syntax),
     };
-    assert!(!told.message.is_empty(), "invariant: every error of the planner says something");
-    match place {
-        Some(place) if told.position.is_none() => told.at(place),
-        _ => told,
+    assert!(
+        !told.message.is_empty(),
+        "invariant: every error of the planner says something"
+    );
+    // DataFusion's place is that of the very token; ours is where its name first stands.
+    match (place, carried(&error)) {
+        (Some(place), None) => SqlError {
+            position: Some(place),
+            ..told
+        },
+        (Some(place), Some(_)) => told.at(place),
+        (None, _) => told,
     }
 }
 
@@ -66,7 +74,11 @@ fn position(span: Span) -> Position {
         true => span.end.column.saturating_sub(span.start.column).max(1),
         false => 1,
     };
-    Position { line: span.start.line, column: span.start.column, length }
+    Position {
+        line: span.start.line,
+        column: span.start.column,
+        length,
+    }
 }
 
 fn schema_error(error: &SchemaError, syntax: &impl Visit) -> SqlError {
@@ -74,7 +86,11 @@ fn schema_error(error: &SchemaError, syntax: &impl Visit) -> SqlError {
         SchemaError::FieldNotFound { field, valid_fields } => {
             let names = || valid_fields.iter().map(|column| column.name.as_str());
             let (message, hint) = match &field.relation {
-                Some(relation) if !valid_fields.iter().any(|valid| valid.relation.as_ref() == Some(relation)) => {
+                Some(relation)
+                    if !valid_fields
+                        .iter()
+                        .any(|valid| valid.relation.as_ref() == Some(relation)) =>
+                {
                     let relations = valid_fields.iter().filter_map(|valid| valid.relation.as_ref());
                     let mut relations: Vec<String> = relations.map(|name| name.table().to_string()).collect();
                     relations.dedup();
@@ -83,7 +99,10 @@ fn schema_error(error: &SchemaError, syntax: &impl Visit) -> SqlError {
                         suggest::hint(relation.table(), relations, "FROM names"),
                     )
                 }
-                _ => (format!("column `{}` not found", field.name), column_hint(&field.name, names())),
+                _ => (
+                    format!("column `{}` not found", field.name),
+                    column_hint(&field.name, names()),
+                ),
             };
             locate(SqlError::new(message).hint(hint), &field.name, syntax)
         }
@@ -92,7 +111,8 @@ fn schema_error(error: &SchemaError, syntax: &impl Visit) -> SqlError {
                 .hint("write the table's name or alias before it");
             locate(error, &field.name, syntax)
         }
-        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => {
             let error = SqlError::new(format!("column `{name}` stands twice")).hint("rename one with AS");
             locate(error, name, syntax)
         }
@@ -117,34 +137,130 @@ fn diagnosed(diagnostic: &Diagnostic, syntax: &impl Visit) -> SqlError {
     let message = diagnostic.message.as_str();
     if let Some(name) = between(message, "Invalid function '", "'") {
         let names = Functions::library().names();
-        let error = SqlError::new(format!("function {} not found", name.to_uppercase()));
+        let error = SqlError::new(format!("function `{}` not found", name.to_uppercase()));
         return match suggest::nearest(name, &names) {
-            Some(near) => error.hint(format!("did you mean {}?", near.to_uppercase())),
+            Some(near) => error.hint(format!("did you mean `{}`?", near.to_uppercase())),
             None => error.hint("functions are those of Flink SQL and of DataFusion"),
         };
     }
     if let Some(name) = between(message, "'", "' must appear in GROUP BY clause") {
         let name = name.rsplit('.').next().unwrap_or(name).trim_matches(['"', '`']);
-        let error = SqlError::new(format!("`{name}` is neither grouped by nor aggregated"))
-            .hint(format!("add `{name}` to GROUP BY, or aggregate it, for example MAX(`{name}`)"));
+        let error = SqlError::new(format!("`{name}` is neither grouped by nor aggregated")).hint(format!(
+            "add `{name}` to GROUP BY, or aggregate it, for example MAX(`{name}`)"
+        ));
         return locate(error, name, syntax);
     }
-    let error = SqlError::new(lower_first(&plain_words(message)));
+    // The notes name the two types.
+    let notes: Vec<String> = diagnostic
+        .notes
+        .iter()
+        .map(|note| plain_words(&note.message))
+        .collect();
+    let error = match notes.is_empty() {
+        true => SqlError::new(lower_first(&plain_words(message))),
+        false => SqlError::new(format!(
+            "{}: {}",
+            lower_first(&plain_words(message)),
+            notes.join(", ")
+        )),
+    };
     match diagnostic.helps.first() {
         Some(help) => error.hint(lower_first(&plain_words(&help.message))),
         None => error,
     }
 }
 
+/// Forms of error that DataFusion gives no diagnostic for.
+fn known_form(text: &str, syntax: &impl Visit) -> Option<SqlError> {
+    if let Some((head, told)) = text.split_once("coercion failed with: ") {
+        // What one of our functions says of its arguments.
+        let told = told.split(" No function matches").next().unwrap_or(told);
+        let error = SqlError::new(plain_words(told));
+        return Some(match between(head, "unction '", "'") {
+            Some(name) => locate(error, name, syntax),
+            None => error,
+        });
+    }
+    if let Some(call) = between(text, "given name and argument types '", "'") {
+        let name = call.split('(').next().unwrap_or(call);
+        let error = SqlError::new(format!("no function takes these arguments: {}", say_types(call)))
+            .hint("bring an argument to the right type with CAST(… AS …)");
+        return Some(locate(error, name, syntax));
+    }
+    if let Some(told) = text
+        .lines()
+        .next()
+        .and_then(|line| line.split("non-boolean predicate '").nth(1))
+    {
+        let (predicate, found) = told.split_once("' returning ").unwrap_or((told, "no BOOLEAN"));
+        let name = predicate.rsplit('.').next().unwrap_or(predicate);
+        let error = SqlError::new(format!(
+            "WHERE needs a BOOLEAN, and `{name}` is {}",
+            say_types(found)
+        ));
+        return Some(locate(error, name, syntax));
+    }
+    if let Some(places) = text.split("require unique expression names").nth(1) {
+        let name = between(places, "expression \"", "\" at position").unwrap_or("");
+        let name = name.rsplit('.').next().unwrap_or(name);
+        let error = SqlError::new(format!("two columns of the query are named `{name}`"))
+            .hint("give one of them another name with AS");
+        return Some(
+            match second_position(places).and_then(|index| item_position(index, syntax)) {
+                Some(place) => error.at(place),
+                None => error,
+            },
+        );
+    }
+    None
+}
+
+/// The second number of `… at position 0 and … at position 1 …`.
+fn second_position(text: &str) -> Option<usize> {
+    let digits = text.split("at position ").nth(2)?;
+    digits
+        .split(|letter: char| !letter.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// Where item `index` stands in the first SELECT list that has so many.
+fn item_position(index: usize, syntax: &impl Visit) -> Option<Position> {
+    struct FindItem(usize);
+
+    impl Visitor for FindItem {
+        type Break = Position;
+
+        fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Position> {
+            match select.projection.get(self.0) {
+                Some(item) => ControlFlow::Break(position_of(item)),
+                None => ControlFlow::Continue(()),
+            }
+        }
+    }
+
+    match syntax.visit(&mut FindItem(index)) {
+        ControlFlow::Break(position) => Some(position),
+        ControlFlow::Continue(()) => None,
+    }
+}
+
 /// Any other error, in plain words, at the function it names.
 fn plain(error: &DataFusionError, syntax: &impl Visit) -> SqlError {
     let text = error.strip_backtrace();
+    if let Some(told) = known_form(&text, syntax) {
+        return told;
+    }
     let message = lower_first(&plain_words(&text));
     let message = match error {
         DataFusionError::NotImplemented(_) => format!("not supported yet: {message}"),
         _ => message,
     };
-    match between(&message, "function '", "'").or(between(&message, "function: '", "'")).map(str::to_string) {
+    match between(&message, "function '", "'")
+        .or(between(&message, "function: '", "'"))
+        .map(str::to_string)
+    {
         Some(name) => locate(SqlError::new(message), &name, syntax),
         None => SqlError::new(message),
     }
@@ -170,7 +286,12 @@ fn plain_words(text: &str) -> String {
     while let Some(rest) = KINDS.iter().find_map(|kind| text.strip_prefix(kind)) {
         text = rest.trim_start();
     }
-    let line = text.lines().next().unwrap_or(text).trim_end_matches('.');
+    let line = text.lines().next().unwrap_or(text);
+    let line = line
+        .split(" (DataType: ")
+        .next()
+        .unwrap_or(line)
+        .trim_end_matches('.');
     say_types(line)
 }
 
@@ -196,7 +317,9 @@ fn say_types(text: &str) -> String {
     ];
     TYPES.iter().fold(text.to_string(), |text, (arrow, sql)| {
         // `UInt64` must not become `UBIGINT`.
-        text.replace(&format!("U{arrow}"), "\u{0}").replace(arrow, sql).replace('\u{0}', &format!("U{arrow}"))
+        text.replace(&format!("U{arrow}"), "\u{0}")
+            .replace(arrow, sql)
+            .replace('\u{0}', &format!("U{arrow}"))
     })
 }
 
@@ -220,20 +343,27 @@ fn lower_first(text: &str) -> String {
 
 /// The error at the first place where `name` stands in `syntax`.
 fn locate(error: SqlError, name: &str, syntax: &impl Visit) -> SqlError {
-    let mut search = FindName { name };
-    match syntax.visit(&mut search) {
-        ControlFlow::Break(position) => error.at(position),
-        ControlFlow::Continue(()) => error,
+    for exactly in [true, false] {
+        if let ControlFlow::Break(position) = syntax.visit(&mut FindName { name, exactly }) {
+            return error.at(position);
+        }
     }
+    error
 }
 
 struct FindName<'n> {
     name: &'n str,
+    /// Whether case counts.
+    exactly: bool,
 }
 
 impl FindName<'_> {
+    fn is_name(&self, found: &str) -> bool {
+        found == self.name || (!self.exactly && found.eq_ignore_ascii_case(self.name))
+    }
+
     fn check(&self, ident: &Ident) -> ControlFlow<Position> {
-        match ident.value.eq_ignore_ascii_case(self.name) && ident.span.start.line > 0 {
+        match self.is_name(&ident.value) && ident.span.start.line > 0 {
             true => ControlFlow::Break(ident_position(ident)),
             false => ControlFlow::Continue(()),
         }
@@ -244,7 +374,7 @@ impl Visitor for FindName<'_> {
     type Break = Position;
 
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<Position> {
-        match relation.to_string().eq_ignore_ascii_case(self.name) {
+        match self.is_name(&relation.to_string()) {
             true => ControlFlow::Break(position_of(relation)),
             false => ControlFlow::Continue(()),
         }
@@ -253,8 +383,10 @@ impl Visitor for FindName<'_> {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Position> {
         match expr {
             Expr::Identifier(ident) => self.check(ident),
-            Expr::CompoundIdentifier(idents) => idents.last().map_or(ControlFlow::Continue(()), |last| self.check(last)),
-            Expr::Function(function) => match function.name.to_string().eq_ignore_ascii_case(self.name) {
+            Expr::CompoundIdentifier(idents) => idents
+                .last()
+                .map_or(ControlFlow::Continue(()), |last| self.check(last)),
+            Expr::Function(function) => match self.is_name(&function.name.to_string()) {
                 true => ControlFlow::Break(position_of(&function.name)),
                 false => ControlFlow::Continue(()),
             },

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion_common::ScalarValue;
 use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 
@@ -157,12 +157,20 @@ fn assignable(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
         (DataType::Null, _) => true,
         (DataType::Timestamp(_, a), DataType::Timestamp(_, b)) => a.is_some() == b.is_some(),
-        (DataType::Decimal128(p, s), DataType::Decimal128(to_p, to_s)) => {
-            to_s >= s && to_p - *to_s as u8 >= p - *s as u8
+        // As in Flink, whose DECIMALs fit each other: `0.908 * price` may go where DECIMAL(23, 3) stands.
+        (DataType::Decimal128(..), DataType::Decimal128(..)) => true,
+        (DataType::List(from), DataType::List(to)) => fits(from, to),
+        (DataType::Struct(from), DataType::Struct(to)) => {
+            from.len() == to.len() && from.iter().zip(to).all(|(from, to)| fits(from, to))
         }
         (from, DataType::Decimal128(..)) if from.is_signed_integer() => true,
-        (DataType::Decimal128(..), DataType::Float64) => true,
+        (DataType::Decimal128(..), DataType::Float32 | DataType::Float64) => true,
         (DataType::Utf8View | DataType::LargeUtf8, DataType::Utf8) => true,
         _ => rank(from).zip(rank(to)).is_some_and(|(from, to)| from <= to),
     }
+}
+
+/// The same for an element or a field of a nested type.
+fn fits(from: &Field, to: &Field) -> bool {
+    from.data_type() == to.data_type() || assignable(from.data_type(), to.data_type())
 }

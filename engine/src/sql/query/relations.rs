@@ -42,12 +42,16 @@ impl RelationPlanner for WindowPlanner {
             Some(ident) => time_column_named(&input, &ident).map_err(external)?,
             None => event_time_column(&input).ok_or_else(|| external(no_event_time(position)))?,
         };
-        if let Some(taken) = WINDOW_COLUMNS.iter().find(|name| input.schema().has_column_with_unqualified_name(name))
+        if let Some(taken) = WINDOW_COLUMNS
+            .iter()
+            .find(|name| input.schema().has_column_with_unqualified_name(name))
         {
             return Err(external(
-                SqlError::new(format!("the relation of this window has a column `{taken}` already"))
-                    .hint("select the columns that are needed, without it, in a sub-query")
-                    .at(position),
+                SqlError::new(format!(
+                    "the relation of this window has a column `{taken}` already"
+                ))
+                .hint("select the columns that are needed, without it, in a sub-query")
+                .at(position),
             ));
         }
         let tvf = WindowTvf::try_new(input, column, kind, offset_us, position)?;

@@ -1,20 +1,24 @@
-//! Flink's spellings that DataFusion's planner has no word for, lowered to plain calls.
+//! Flink's meanings that DataFusion has other words for, lowered to them.
 //!
-//! `FLOOR(ts TO HOUR)`, `TIMESTAMPDIFF(DAY, a, b)` and the like carry a unit that is neither column
-//! nor string; it becomes a string literal.
+//! The statement layer has respelt what would not parse (`sql::spellings`); here calls change that
+//! would mean something else: `LOG(x)` is the natural logarithm, GREATEST is NULL where an argument
+//! is, `2.5E0` is a DOUBLE. Literal patterns are checked at their place.
 //!
 //! **Invariant.** Spans stay, so that later errors still find their place.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CeilFloorKind, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Value, VisitMut, VisitorMut,
+    BinaryOperator, CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Select,
+    SelectItem, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 
 use crate::error::SqlError;
-use crate::sql::position::position_of;
+use crate::functions;
+use crate::sql::position::{position_of, span_position};
 
 /// Lowers a query or an expression.
 pub(crate) fn lower(syntax: &mut impl VisitMut) -> Result<(), SqlError> {
@@ -30,6 +34,11 @@ struct FlinkSyntax;
 impl VisitorMut for FlinkSyntax {
     type Break = SqlError;
 
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
+        number_equal_names(&mut select.projection);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
         match lower_expression(expr) {
             Ok(Some(lowered)) => *expr = lowered,
@@ -40,29 +49,177 @@ impl VisitorMut for FlinkSyntax {
     }
 }
 
+/// `SELECT price, CAST(price AS STRING)` → the second is `price0`, as Flink names it: DataFusion leaves
+/// casts out of names, and a sink cannot have two columns of one name.
+fn number_equal_names(projection: &mut [SelectItem]) {
+    let name_of = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expression) => column_name(expression).map(str::to_string),
+        SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+        _ => None,
+    };
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    for item in projection.iter_mut() {
+        let Some(name) = name_of(item) else { continue };
+        if taken.insert(name.clone()) {
+            continue;
+        }
+        if let SelectItem::UnnamedExpr(expression) = item {
+            let free = (0..)
+                .map(|number| format!("{name}{number}"))
+                .find(|name| taken.insert(name.clone()));
+            let alias = free.expect("invariant: numbers do not end");
+            let expr = std::mem::replace(expression, Expr::value(Value::Null));
+            *item = SelectItem::ExprWithAlias {
+                expr,
+                alias: Ident::with_quote('`', alias),
+            };
+        }
+    }
+}
+
+/// The column that an expression names, casts aside.
+fn column_name(expression: &Expr) -> Option<&str> {
+    match expression {
+        Expr::Identifier(ident) => Some(&ident.value),
+        Expr::CompoundIdentifier(idents) => idents.last().map(|ident| ident.value.as_str()),
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => column_name(expr),
+        _ => None,
+    }
+}
+
 fn lower_expression(expr: &mut Expr) -> Result<Option<Expr>, SqlError> {
     match expr {
-        Expr::Floor { expr, field } => Ok(time_rounding("floor_time", expr, field)),
-        Expr::Ceil { expr, field } => Ok(time_rounding("ceil_time", expr, field)),
         Expr::Function(function) => {
             lower_function(function)?;
             Ok(rewritten_call(function))
+        }
+        Expr::Value(ValueWithSpan {
+            value: Value::Number(digits, _),
+            ..
+        }) if digits.contains(['e', 'E']) => Ok(Some(double(expr))),
+        Expr::SimilarTo {
+            negated,
+            expr,
+            pattern,
+            escape_char,
+        } => similar(*negated, expr, pattern, escape_char.is_some()).map(Some),
+        Expr::Like {
+            pattern, escape_char, ..
+        }
+        | Expr::ILike {
+            pattern, escape_char, ..
+        } => {
+            escape_with_backslash(pattern, escape_char)?;
+            Ok(None)
         }
         _ => Ok(None),
     }
 }
 
-/// `FLOOR(ts TO HOUR)` → `floor_time('HOUR', ts)`.
-fn time_rounding(name: &str, expr: &Expr, field: &CeilFloorKind) -> Option<Expr> {
-    let unit = match field {
-        CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) | CeilFloorKind::Scale(_) => return None,
-        CeilFloorKind::DateTimeField(unit) => unit.to_string(),
+/// `x SIMILAR TO 'p'` → `REGEXP(x, '^(?:p)$')`: DataFusion would read `p` as a regular expression as
+/// it stands, where `%` and `_` mean themselves.
+fn similar(negated: bool, text: &Expr, pattern: &Expr, escapes: bool) -> Result<Expr, SqlError> {
+    let (Some(literal), false) = (literal_text(pattern), escapes) else {
+        return Err(SqlError::new("SIMILAR TO needs a literal pattern without ESCAPE")
+            .at(position_of(pattern))
+            .hint("use REGEXP(text, pattern)"));
     };
-    Some(call(
-        name,
-        position_ident(name, expr),
-        vec![string(unit), expr.clone()],
-    ))
+    let mut regex = String::from("^(?s:");
+    for letter in literal.chars() {
+        match letter {
+            '%' => regex.push_str(".*"),
+            '_' => regex.push('.'),
+            '.' | '^' | '$' | '\\' => regex.extend(['\\', letter]),
+            other => regex.push(other),
+        }
+    }
+    regex.push_str(")$");
+    functions::check_literal("regexp", 1, &regex).map_err(|_| {
+        SqlError::new(format!("'{literal}' is no pattern of SIMILAR TO")).at(position_of(pattern))
+    })?;
+    let matched = call(position_ident("regexp", text), vec![text.clone(), string(regex)]);
+    Ok(match negated {
+        true => Expr::UnaryOp {
+            op: UnaryOperator::Not,
+            expr: Box::new(matched),
+        },
+        false => matched,
+    })
+}
+
+/// `LIKE '50!%' ESCAPE '!'` → `LIKE '50\%'`: DataFusion's kernels know the backslash alone.
+fn escape_with_backslash(pattern: &mut Expr, escape: &mut Option<ValueWithSpan>) -> Result<(), SqlError> {
+    let Some(value) = escape.take() else {
+        return Ok(());
+    };
+    let refuse =
+        |message: &str| Err(SqlError::new(message).at(span_position(value.span).unwrap_or_default()));
+    let Value::SingleQuotedString(text) = &value.value else {
+        return refuse("ESCAPE needs one character");
+    };
+    let mut letters = text.chars();
+    let (Some(escape_letter), None) = (letters.next(), letters.next()) else {
+        return refuse("ESCAPE needs one character");
+    };
+    let Some(literal) = literal_text(pattern).map(str::to_string) else {
+        return refuse("LIKE with ESCAPE needs a literal pattern");
+    };
+    let mut escaped = String::with_capacity(literal.len() + 4);
+    let mut letters = literal.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            letter if letter == escape_letter => match letters.next() {
+                Some(plain) => escaped.extend(['\\', plain]),
+                None => return refuse("the pattern ends with its escape character"),
+            },
+            '\\' => escaped.push_str("\\\\"),
+            other => escaped.push(other),
+        }
+    }
+    *pattern = string(escaped);
+    Ok(())
+}
+
+fn literal_text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Value(ValueWithSpan {
+            value: Value::SingleQuotedString(text),
+            ..
+        }) => Some(text),
+        _ => None,
+    }
+}
+
+/// `2.5E0` → `CAST(2.5E0 AS DOUBLE)`: without an exponent a number is a DECIMAL.
+fn double(number: &Expr) -> Expr {
+    cast(number.clone(), DataType::Double(ExactNumberInfo::None))
+}
+
+fn cast(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(expr),
+        data_type,
+        array: false,
+        format: None,
+    }
+}
+
+fn call(name: Ident, arguments: Vec<Expr>) -> Expr {
+    Expr::Function(Function {
+        name: ObjectName::from(vec![name]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: arguments.into_iter().map(unnamed).collect(),
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
 }
 
 fn position_ident(name: &str, near: &Expr) -> Ident {
@@ -88,12 +245,27 @@ fn lower_function(function: &mut Function) -> Result<(), SqlError> {
     let Some(list) = arguments else {
         return Ok(());
     };
+    check_literals(&name, list)?;
     match name.as_str() {
-        "timestampdiff" | "timestampadd" if count == 3 => unit_to_string(list),
         "listagg" | "string_agg" if count == 1 => {
             list.args.push(unnamed(string(",".to_string())));
         }
         _ => {}
+    }
+    Ok(())
+}
+
+/// Patterns and paths that are literals are read now, so that a wrong one has its place.
+fn check_literals(name: &str, list: &FunctionArgumentList) -> Result<(), SqlError> {
+    for (index, argument) in list.args.iter().enumerate() {
+        let Some(Expr::Value(literal)) = plain_argument(argument) else {
+            continue;
+        };
+        if let Value::SingleQuotedString(text) = &literal.value {
+            functions::check_literal(name, index, text).map_err(|message| {
+                SqlError::new(message).at(span_position(literal.span).unwrap_or_default())
+            })?;
+        }
     }
     Ok(())
 }
@@ -112,6 +284,18 @@ fn rewritten_call(function: &Function) -> Option<Expr> {
             op: BinaryOperator::Modulo,
             right: Box::new(Expr::Nested(Box::new((*right).clone()))),
         }))),
+        ("to_base64", [text]) => Some(call(
+            position_ident("encode", &Expr::Function(function.clone())),
+            vec![(*text).clone(), string("base64pad".to_string())],
+        )),
+        ("from_base64", [text]) => {
+            let name = position_ident("decode", &Expr::Function(function.clone()));
+            let bytes = call(name, vec![(*text).clone(), string("base64pad".to_string())]);
+            Some(cast(bytes, DataType::String(None)))
+        }
+        ("e", []) => Some(double(&Expr::Value(
+            Value::Number("2.718281828459045".to_string(), false).with_empty_span(),
+        ))),
         // Flink's LOG of one number is the natural logarithm.
         ("log", [_]) => {
             let mut renamed = function.clone();
@@ -153,37 +337,10 @@ fn case(condition: &Expr, then: &Expr, otherwise: &Expr) -> Expr {
     }
 }
 
-/// The unit of `TIMESTAMPDIFF(DAY, …)`, read as a column's name, becomes a string.
-fn unit_to_string(list: &mut FunctionArgumentList) {
-    if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(unit))) = list.args.first_mut()
-        && let Expr::Identifier(ident) = unit
-    {
-        *unit = string(ident.value.to_ascii_uppercase());
-    }
-}
-
 fn string(text: String) -> Expr {
     Expr::Value(Value::SingleQuotedString(text).with_empty_span())
 }
 
 fn unnamed(argument: Expr) -> FunctionArg {
     FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))
-}
-
-fn call(name: &str, ident: Ident, arguments: Vec<Expr>) -> Expr {
-    assert_eq!(name, ident.value, "invariant: the identifier is the name");
-    Expr::Function(Function {
-        name: ObjectName::from(vec![ident]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args: arguments.into_iter().map(unnamed).collect(),
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }

@@ -212,6 +212,16 @@ impl AggregateLayout {
             let reading = layout.add_call(index, call, &facts)?;
             layout.readings.push(reading);
         }
+        if options.input_is_partial {
+            let sent = input.fields().iter().skip(options.keys).map(|field| field.name());
+            let fields = layout.partial_fields();
+            let read: Vec<&String> = fields.iter().map(|field| field.name()).collect();
+            let sent: Vec<&String> = sent.take(read.len()).collect();
+            assert_eq!(
+                sent, read,
+                "invariant: both phases are made from the same calls and input kind"
+            );
+        }
         Ok(layout)
     }
 

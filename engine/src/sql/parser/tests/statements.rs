@@ -192,11 +192,11 @@ fn expressions_of_flink_are_read() {
 fn flink_s_spellings_are_respelled() {
     check(
         "SELECT FLOOR(ts TO HOUR), FLOOR(x), TIMESTAMPDIFF(DAY, a, b) FROM t",
-        "SELECT date_trunc('hour', ts), FLOOR(x), TIMESTAMPDIFF('DAY', a, b) FROM t",
+        "SELECT floor_time('HOUR', ts), FLOOR(x), TIMESTAMPDIFF('DAY', a, b) FROM t",
     );
     check(
-        "SELECT FLOOR(ts TO WEEK) FROM t",
-        "error: FLOOR(… TO WEEK) is not supported (line 1, column 14); use YEAR, QUARTER, MONTH, DAY, HOUR, MINUTE or SECOND",
+        "SELECT FLOOR(ts TO DOW) FROM t",
+        "error: `DOW` is not a unit to round to (line 1, column 14); use YEAR, QUARTER, MONTH, WEEK, DAY, HOUR, MINUTE or SECOND",
     );
     check(
         "SELECT TIMESTAMPDIFF(DAYS, a, b) FROM t",

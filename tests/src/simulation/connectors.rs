@@ -1,0 +1,235 @@
+//! Simulated sources and sinks: they deliver in random portions, make the shard wait, and refuse.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use arrow::array::RecordBatch;
+use engine::batch::Batch;
+use engine::plan::SourceSpec;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use shards::clock::Nanos;
+use shards::connector::{ConnectorError, Sink, Source, SourcePoll, SplitId};
+
+use crate::simulation::answer::Answer;
+use crate::simulation::trace::Trace;
+
+/// When the outside world next wakes a shard that sleeps; shared by the shard's connectors.
+pub type Alarm = Rc<Cell<Option<Nanos>>>;
+
+/// Sets the alarm, unless it rings earlier already.
+fn ring_at(alarm: &Alarm, at: Nanos) {
+    alarm.set(Some(alarm.get().map_or(at, |known| known.min(at))));
+}
+
+/// What sources have handed over, by source node: (offset, length) of the table's rows.
+pub type Consumed = Rc<RefCell<Vec<(usize, usize)>>>;
+
+/// How reluctant a connector is: one in this many calls makes the shard wait; 0 = never.
+pub type Reluctance = u32;
+
+struct Split {
+    blocks: Vec<(usize, usize)>,
+    ended: bool,
+}
+
+/// One shard's part of the table.
+pub struct SimulatedSource {
+    rows: RecordBatch,
+    splits: Vec<Split>,
+    random: SmallRng,
+    reluctance: Reluctance,
+    alarm: Alarm,
+    consumed: Consumed,
+    trace: Trace,
+    shard: usize,
+}
+
+/// What a shard's connectors share with the world.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The shard.
+    pub shard: usize,
+    /// Its alarm.
+    pub alarm: Alarm,
+    /// The trace.
+    pub trace: Trace,
+    /// How reluctant its connectors are.
+    pub reluctance: Reluctance,
+    /// The seed of their behaviour.
+    pub seed: u64,
+}
+
+impl SimulatedSource {
+    /// Delivers `blocks` of `rows`, by split, cut to the columns that `source` wants.
+    pub fn new(
+        source: &SourceSpec,
+        rows: &RecordBatch,
+        blocks: &[Vec<(usize, usize)>],
+        consumed: Consumed,
+        surroundings: Surroundings,
+    ) -> SimulatedSource {
+        let schema = source.table.ingest_schema();
+        let columns: Vec<usize> = source
+            .ingest
+            .iter()
+            .map(|&column| {
+                let name = schema.field(column).name();
+                rows.schema_ref()
+                    .index_of(name)
+                    .expect("invariant: the simulated rows hold every column of the table")
+            })
+            .collect();
+        let split = |blocks: &Vec<(usize, usize)>| Split {
+            blocks: blocks.iter().rev().copied().collect(),
+            ended: false,
+        };
+        SimulatedSource {
+            rows: rows.project(&columns).expect("invariant: columns were found"),
+            splits: blocks.iter().map(split).collect(),
+            random: SmallRng::seed_from_u64(surroundings.seed),
+            reluctance: surroundings.reluctance,
+            alarm: surroundings.alarm,
+            consumed,
+            trace: surroundings.trace,
+            shard: surroundings.shard,
+        }
+    }
+
+    fn wait(&mut self, now: Nanos) -> SourcePoll {
+        let at = now + self.random.random_range(1_000..3_000_000);
+        if self.random.random() {
+            return SourcePoll::Pending { poll_at: Some(at) };
+        }
+        ring_at(&self.alarm, at);
+        SourcePoll::Pending { poll_at: None }
+    }
+}
+
+impl Source for SimulatedSource {
+    fn splits(&self) -> Vec<SplitId> {
+        (0..self.splits.len() as SplitId).collect()
+    }
+
+    fn poll(&mut self, now: Nanos, rows_max: usize) -> Result<SourcePoll, ConnectorError> {
+        assert!(rows_max > 0, "invariant: a poll asks for rows");
+        let open: Vec<usize> = (0..self.splits.len())
+            .filter(|&split| !self.splits[split].ended)
+            .collect();
+        if open.is_empty() {
+            self.trace.tell(format_args!("shard {}: source ends", self.shard));
+            return Ok(SourcePoll::End);
+        }
+        if self.reluctance > 0 && self.random.random_range(0..self.reluctance) == 0 {
+            return Ok(self.wait(now));
+        }
+        let number = open[self.random.random_range(0..open.len())];
+        let split = &mut self.splits[number];
+        let Some((offset, length)) = split.blocks.pop() else {
+            split.ended = true;
+            self.trace
+                .tell(format_args!("shard {}: split {number} ends", self.shard));
+            return Ok(SourcePoll::SplitEnd(number as SplitId));
+        };
+        let taken = length.min(rows_max);
+        if taken < length {
+            split.blocks.push((offset + taken, length - taken));
+        }
+        self.consumed.borrow_mut().push((offset, taken));
+        self.trace.tell(format_args!(
+            "shard {}: split {number} delivers {taken} rows from {offset}",
+            self.shard
+        ));
+        Ok(SourcePoll::Rows {
+            split: number as SplitId,
+            rows: self.rows.slice(offset, taken),
+            arrival_ns: now,
+        })
+    }
+}
+
+/// One shard's part of a sink: folds what is written, and often cannot take more.
+pub struct SimulatedSink {
+    answer: Rc<RefCell<Answer>>,
+    random: SmallRng,
+    reluctance: Reluctance,
+    /// While it is busy: until when.
+    busy_until: Option<Nanos>,
+    now: Rc<Cell<Nanos>>,
+    alarm: Alarm,
+    trace: Trace,
+    shard: usize,
+    closed: bool,
+}
+
+impl SimulatedSink {
+    /// Folds into `answer`; `now` is the simulated time.
+    pub fn new(
+        answer: Rc<RefCell<Answer>>,
+        now: Rc<Cell<Nanos>>,
+        surroundings: Surroundings,
+    ) -> SimulatedSink {
+        SimulatedSink {
+            answer,
+            random: SmallRng::seed_from_u64(surroundings.seed),
+            reluctance: surroundings.reluctance,
+            busy_until: None,
+            now,
+            alarm: surroundings.alarm,
+            trace: surroundings.trace,
+            shard: surroundings.shard,
+            closed: false,
+        }
+    }
+
+    /// Starts being busy now and then; answers whether it is.
+    fn is_busy(&mut self) -> bool {
+        if self.busy_until.is_some_and(|until| self.now.get() < until) {
+            ring_at(&self.alarm, self.busy_until.unwrap_or_default());
+            return true;
+        }
+        let recovered = self.busy_until.take().is_some();
+        if !recovered && self.reluctance > 0 && self.random.random_range(0..self.reluctance) == 0 {
+            let until = self.now.get() + self.random.random_range(1_000..5_000_000);
+            self.busy_until = Some(until);
+            ring_at(&self.alarm, until);
+            return true;
+        }
+        false
+    }
+}
+
+impl Sink for SimulatedSink {
+    fn ready(&mut self) -> bool {
+        assert!(!self.closed, "invariant: a closed sink is asked nothing");
+        !self.is_busy()
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError> {
+        assert!(!self.closed, "invariant: nothing is written to a closed sink");
+        self.trace.tell(format_args!(
+            "shard {}: sink takes {} rows",
+            self.shard,
+            batch.len()
+        ));
+        self.answer
+            .borrow_mut()
+            .fold(batch)
+            .map_err(|message| ConnectorError::new(format!("shard {}: {message}", self.shard)))
+    }
+
+    fn flush(&mut self) -> Result<(), ConnectorError> {
+        assert!(!self.closed, "invariant: a closed sink is not flushed");
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<bool, ConnectorError> {
+        assert!(!self.closed, "invariant: a sink is closed once");
+        if self.is_busy() {
+            return Ok(false);
+        }
+        self.closed = true;
+        self.trace.tell(format_args!("shard {}: sink closes", self.shard));
+        Ok(true)
+    }
+}

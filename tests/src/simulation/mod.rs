@@ -1,0 +1,174 @@
+//! The deterministic simulator: real shards, real operators, a real mesh, in one thread whose every
+//! choice comes from a seed (the idea is FoundationDB's; the same seed gives the same trace).
+//!
+//! A seed picks a query, rows, shards, a schedule, tight bounds, slow sources and sinks, and perhaps
+//! an early stop ([`scenario`]). [`world`] runs it; here its output is compared with that of one
+//! shard that was given everything at once.
+
+pub mod answer;
+pub mod bounds;
+pub mod connectors;
+pub mod queries;
+pub mod rows;
+pub mod scenario;
+pub mod trace;
+pub mod watched;
+pub mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use engine::plan::{NodeKind, StreamPlan};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use answer::Answer;
+use queries::{Plans, Query, Stopped};
+use rows::Deal;
+use scenario::{Requests, Scenario, Schedule};
+use trace::Trace;
+use world::{Outcome, World};
+
+/// What a seed that held came to.
+#[derive(Debug)]
+pub struct Report {
+    /// What the seed decided.
+    pub scenario: Scenario,
+    /// How it went.
+    pub outcome: Outcome,
+    /// Rows of the input.
+    pub rows: usize,
+    /// The hash of the trace.
+    pub hash: u64,
+    /// Events of the trace.
+    pub events: u64,
+}
+
+/// Runs one seed; `print` shows its trace.
+///
+/// # Errors
+/// A promise was broken; the message says which.
+pub fn run_seed(seed: u64, plans: &mut Plans, print: bool) -> Result<Report, String> {
+    let run = AssertUnwindSafe(|| check_seed(seed, plans, print));
+    catch_unwind(run).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(format!("panic: {}", text.unwrap_or("without a message")))
+    })
+}
+
+/// The command that runs `seed` again, to be printed when it fails.
+pub fn replay(seed: u64) -> String {
+    format!("cargo run -p tests --bin simulate -- --seed {seed}")
+}
+
+fn check_seed(seed: u64, plans: &mut Plans, print: bool) -> Result<Report, String> {
+    let (scenario, mut random) = Scenario::from_seed(seed);
+    let plan = with_flush_interval(
+        &plans.get(&scenario.query, scenario.two_phase),
+        scenario.flush_interval_us,
+    );
+    let rows = rows::random_rows(&mut random);
+    let trace = Trace::new(print);
+    trace.tell(format_args!("{scenario:?}, {} rows", rows.num_rows()));
+    let deals: Vec<Deal> = (0..sources(&plan))
+        .map(|_| Deal::random(rows.num_rows(), scenario.shards, &mut random))
+        .collect();
+    let expected = expected_answer(&scenario.query, plans, &rows)?;
+    let outcome = World::new(&scenario, &plan, &rows, &deals, random, trace.clone()).run()?;
+    compare(&scenario.query, plans, &rows, &expected, &outcome)?;
+    Ok(Report {
+        scenario,
+        outcome,
+        rows: rows.num_rows(),
+        hash: trace.hash(),
+        events: trace.events(),
+    })
+}
+
+/// Promise P3: the output is the answer of one shard that was given everything at once; after an
+/// early stop, what `Query::stopped` says.
+fn compare(
+    query: &Query,
+    plans: &mut Plans,
+    rows: &RecordBatch,
+    expected: &Answer,
+    outcome: &Outcome,
+) -> Result<(), String> {
+    let whole = match (outcome.stopped, query.stopped) {
+        (false, _) => expected.clone(),
+        (true, Stopped::PartOfFullAnswer) => {
+            return match outcome.answer.first_excess(expected) {
+                Some(row) => Err(format!("a stopped job wrote what the whole job does not: {row}")),
+                None => Ok(()),
+            };
+        }
+        (true, Stopped::AnswerOverConsumed) => {
+            let [consumed] = &outcome.consumed[..] else {
+                return match outcome.consumed.is_empty() {
+                    true => Ok(()),
+                    false => Err("invariant: queries with two sources stop as PartOfFullAnswer".into()),
+                };
+            };
+            let ranges = consumed
+                .iter()
+                .flat_map(|&(offset, length)| offset..offset + length);
+            let mut numbers: Vec<u32> = ranges.map(|row| row as u32).collect();
+            numbers.sort_unstable();
+            let prefix = take_record_batch(rows, &UInt32Array::from(numbers)).map_err(|e| e.to_string())?;
+            expected_answer(query, plans, &prefix)?
+        }
+    };
+    if let Some(row) = outcome.answer.first_excess(&whole) {
+        return Err(format!("too much in the output: {row}"));
+    }
+    if let Some(row) = whole.first_excess(&outcome.answer) {
+        return Err(format!(
+            "missing in the output: {row}, seen from the right answer"
+        ));
+    }
+    Ok(())
+}
+
+/// The answer of one shard, one split, one batch, without faults.
+fn expected_answer(query: &Query, plans: &mut Plans, rows: &RecordBatch) -> Result<Answer, String> {
+    let plan = plans.get(query, false);
+    let scenario = Scenario {
+        seed: 0,
+        query: *query,
+        shards: 1,
+        two_phase: false,
+        schedule: Schedule::RoundRobin,
+        credits: 16,
+        bytes: 1 << 30,
+        poll_rows: rows::ROWS_MAX.max(1),
+        flush_interval_us: 1_000,
+        source_reluctance: 0,
+        sink_reluctance: 0,
+        step_ns_max: 10,
+        requests: Requests {
+            epochs_at: Vec::new(),
+            stop_at: None,
+        },
+    };
+    let deals = vec![Deal::whole(rows.num_rows()); sources(&plan)];
+    let random = SmallRng::seed_from_u64(0);
+    let world = World::new(&scenario, &plan, rows, &deals, random, Trace::new(false));
+    let outcome = world
+        .run()
+        .map_err(|error| format!("the run on one shard: {error}"))?;
+    Ok(outcome.answer)
+}
+
+fn sources(plan: &StreamPlan) -> usize {
+    let is_source = |kind: &NodeKind| matches!(kind, NodeKind::Source(_));
+    plan.nodes.iter().filter(|node| is_source(&node.kind)).count()
+}
+
+fn with_flush_interval(plan: &Arc<StreamPlan>, flush_interval_us: u64) -> Arc<StreamPlan> {
+    let mut plan = StreamPlan::clone(plan);
+    plan.settings.flush_interval_us = flush_interval_us;
+    Arc::new(plan)
+}

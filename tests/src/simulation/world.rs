@@ -1,0 +1,386 @@
+//! The world of a simulation: real shards in one thread, simulated time, and a seeded schedule.
+//!
+//! **Invariant.** A shard that announced its sleep is stepped again only when its waker fired, or
+//! when the time it named has come: a lost wake-up shows as a world in which everybody sleeps.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow::array::RecordBatch;
+use engine::operators::build::build_all;
+use engine::plan::{NodeKind, StreamPlan};
+use rand::Rng;
+use rand::rngs::SmallRng;
+use shards::clock::{Clock, Nanos};
+use shards::connector::{Sink, Source};
+use shards::epoch::Control;
+use shards::mesh::{MeshConfig, MeshEndpoint, mesh};
+use shards::parker::Wake;
+use shards::shard::{Shard, ShardConfig, ShardParts, Step, edges};
+
+use crate::simulation::answer::Answer;
+use crate::simulation::bounds::InFlight;
+use crate::simulation::connectors::{Alarm, Consumed, SimulatedSink, SimulatedSource, Surroundings};
+use crate::simulation::rows::Deal;
+use crate::simulation::scenario::{Scenario, Schedule};
+use crate::simulation::trace::Trace;
+use crate::simulation::watched::{Entered, Watched};
+
+/// Steps after which a run that has not finished is taken to be stuck.
+const STEPS_MAX: u64 = 300_000;
+
+/// Simulated time: it moves with every look at it, and in leaps between steps.
+struct SimulatedClock(Rc<Cell<Nanos>>);
+
+impl Clock for SimulatedClock {
+    fn now(&self) -> Nanos {
+        self.0.set(self.0.get() + 1);
+        self.0.get()
+    }
+
+    fn wall_us(&self) -> i64 {
+        const YEAR_2026_US: i64 = 1_767_225_600_000_000;
+        YEAR_2026_US + (self.0.get() / 1_000) as i64
+    }
+}
+
+/// Remembers that a shard was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A shard and how it sleeps.
+struct Seat {
+    /// Gone once it has finished, as in the runtime.
+    shard: Option<Shard>,
+    woken: Arc<Woken>,
+    alarm: Alarm,
+    asleep: bool,
+    poll_at: Option<Nanos>,
+    answers: Vec<Rc<RefCell<Answer>>>,
+}
+
+impl Seat {
+    fn wakes_at(&self) -> Option<Nanos> {
+        self.poll_at.into_iter().chain(self.alarm.get()).min()
+    }
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The folded output of all sinks and shards.
+    pub answer: Answer,
+    /// What each source node handed over, by node.
+    pub consumed: Vec<Vec<(usize, usize)>>,
+    /// Whether the job was asked to stop before it ended by itself.
+    pub stopped: bool,
+    /// Steps of all shards.
+    pub steps: u64,
+    /// Rows that were under way at most, of a bound; where the plan lets them be counted.
+    pub in_flight: Option<(usize, usize)>,
+    /// Epochs that all shards captured.
+    pub epochs: u64,
+}
+
+/// Shards and everything around them.
+pub struct World {
+    scenario: Scenario,
+    random: SmallRng,
+    trace: Trace,
+    now: Rc<Cell<Nanos>>,
+    control: Arc<Control>,
+    seats: Vec<Seat>,
+    consumed: Vec<Consumed>,
+    in_flight: Option<InFlight>,
+    next: usize,
+    steps: u64,
+    requested: u64,
+    stopped: bool,
+}
+
+impl World {
+    /// The world of `scenario` over `plan`, its sources dealt `rows` as `deal` says.
+    pub fn new(
+        scenario: &Scenario,
+        plan: &Arc<StreamPlan>,
+        rows: &RecordBatch,
+        deals: &[Deal],
+        random: SmallRng,
+        trace: Trace,
+    ) -> World {
+        let control = Control::new(scenario.shards);
+        let config = MeshConfig {
+            credits: scenario.credits,
+            bytes: scenario.bytes,
+        };
+        let entered: Vec<Entered> = plan.nodes.iter().map(|_| Entered::default()).collect();
+        let consumed: Vec<Consumed> = plan.nodes.iter().map(|_| Consumed::default()).collect();
+        let mut world = World {
+            in_flight: InFlight::new(scenario, plan, &consumed, &entered),
+            scenario: scenario.clone(),
+            random,
+            trace,
+            now: Rc::new(Cell::new(1)),
+            control: control.clone(),
+            seats: Vec::new(),
+            consumed,
+            next: 0,
+            steps: 0,
+            requested: 0,
+            stopped: false,
+        };
+        for endpoint in mesh(&control, edges(plan), config) {
+            let seat = world.seat(plan, rows, deals, endpoint, &entered);
+            world.seats.push(seat);
+        }
+        world
+    }
+
+    fn seat(
+        &mut self,
+        plan: &Arc<StreamPlan>,
+        rows: &RecordBatch,
+        deals: &[Deal],
+        endpoint: MeshEndpoint,
+        entered: &[Entered],
+    ) -> Seat {
+        let id = endpoint.shard();
+        let woken = Arc::new(Woken::default());
+        self.control.set_waker(id, woken.clone());
+        let alarm = Alarm::default();
+        let (mut sources, mut sinks) = (Vec::new(), Vec::new());
+        let mut answers = Vec::new();
+        for node in &plan.nodes {
+            let surroundings = |reluctance, random: &mut SmallRng| Surroundings {
+                shard: id,
+                alarm: alarm.clone(),
+                trace: self.trace.clone(),
+                reluctance,
+                seed: random.random(),
+            };
+            match &node.kind {
+                NodeKind::Source(spec) => {
+                    let around = surroundings(self.scenario.source_reluctance, &mut self.random);
+                    let blocks = &deals[sources.len()].blocks[id];
+                    let consumed = self.consumed[node.id].clone();
+                    let source = SimulatedSource::new(spec, rows, blocks, consumed, around);
+                    sources.push((node.id, Box::new(source) as Box<dyn Source>));
+                }
+                NodeKind::Sink(_) => {
+                    let around = surroundings(self.scenario.sink_reluctance, &mut self.random);
+                    let answer = Rc::new(RefCell::new(Answer::new(&plan.nodes[node.inputs[0]].changelog)));
+                    answers.push(answer.clone());
+                    let sink = SimulatedSink::new(answer, self.now.clone(), around);
+                    sinks.push((node.id, Box::new(sink) as Box<dyn Sink>));
+                }
+                _ => {}
+            }
+        }
+        let operators = build_all(plan, id).expect("invariant: simulated plans build");
+        let watched = operators.into_iter().zip(entered).map(|(operator, entered)| {
+            operator.map(|operator| Box::new(Watched::new(operator, entered.clone())) as Box<_>)
+        });
+        let parts = ShardParts {
+            id,
+            plan: plan.clone(),
+            operators: watched.collect(),
+            sources,
+            sinks,
+            endpoint,
+            control: self.control.clone(),
+            config: ShardConfig {
+                poll_rows: self.scenario.poll_rows,
+            },
+        };
+        Seat {
+            shard: Some(Shard::new(parts).expect("invariant: simulated plans make shards")),
+            woken,
+            alarm,
+            asleep: false,
+            poll_at: None,
+            answers,
+        }
+    }
+
+    /// Runs until every shard has finished.
+    ///
+    /// # Errors
+    /// A shard failed, or the world is stuck.
+    pub fn run(mut self) -> Result<Outcome, String> {
+        while self.seats.iter().any(|seat| seat.shard.is_some()) {
+            if self.steps >= STEPS_MAX {
+                return Err(format!("not finished after {STEPS_MAX} steps: {}", self.state()));
+            }
+            self.make_requests();
+            let leap = self.random.random_range(0..self.scenario.step_ns_max);
+            self.now.set(self.now.get() + leap);
+            self.wake_those_whose_time_has_come();
+            match self.choose() {
+                Some(shard) => self.step(shard)?,
+                None => self.leap_to_next_wake()?,
+            }
+            if let Some(in_flight) = &mut self.in_flight {
+                in_flight.check()?;
+            }
+        }
+        Ok(self.outcome())
+    }
+
+    fn make_requests(&mut self) {
+        let requests = &mut self.scenario.requests;
+        if requests.epochs_at.first().is_some_and(|&at| self.steps >= at) {
+            requests.epochs_at.remove(0);
+            self.requested += 1;
+            self.trace
+                .tell(format_args!("world: asks for epoch {}", self.requested));
+            self.control.request_epoch();
+        }
+        if requests.stop_at.is_some_and(|at| self.steps >= at) {
+            requests.stop_at = None;
+            requests.epochs_at.clear();
+            self.stopped = true;
+            self.requested += 1;
+            self.trace
+                .tell(format_args!("world: asks to stop at epoch {}", self.requested));
+            self.control.request_stop();
+        }
+    }
+
+    fn wake_those_whose_time_has_come(&mut self) {
+        let now = self.now.get();
+        for seat in &mut self.seats {
+            let Some(shard) = seat.shard.as_ref().filter(|_| seat.asleep) else {
+                continue;
+            };
+            let due = seat.wakes_at().is_some_and(|at| at <= now);
+            if due || seat.woken.0.load(Ordering::Relaxed) {
+                shard.wake_up();
+                seat.woken.0.store(false, Ordering::Relaxed);
+                seat.asleep = false;
+                seat.poll_at = None;
+                if seat.alarm.get().is_some_and(|at| at <= now) {
+                    seat.alarm.set(None);
+                }
+            }
+        }
+    }
+
+    /// The shard that steps next; none while all sleep.
+    fn choose(&mut self) -> Option<usize> {
+        let awake: Vec<usize> = (0..self.seats.len())
+            .filter(|&shard| self.seats[shard].shard.is_some() && !self.seats[shard].asleep)
+            .collect();
+        let any = |random: &mut SmallRng, from: &[usize]| from[random.random_range(0..from.len())];
+        let first = *awake.first()?;
+        let chosen = match self.scenario.schedule {
+            Schedule::Random => any(&mut self.random, &awake),
+            Schedule::RoundRobin => awake
+                .iter()
+                .copied()
+                .find(|&shard| shard > self.next)
+                .unwrap_or(first),
+            Schedule::Reverse => {
+                let below = awake.iter().rev().copied().find(|&shard| shard < self.next);
+                below.unwrap_or(awake[awake.len() - 1])
+            }
+            Schedule::Starve(starved) => {
+                let others: Vec<usize> = awake.iter().copied().filter(|&shard| shard != starved).collect();
+                match others.is_empty() || self.random.random_range(0..50) == 0 {
+                    true => any(&mut self.random, &awake),
+                    false => any(&mut self.random, &others),
+                }
+            }
+            Schedule::Greedy if awake.contains(&self.next) => self.next,
+            Schedule::Greedy => any(&mut self.random, &awake),
+        };
+        self.next = chosen;
+        Some(chosen)
+    }
+
+    fn step(&mut self, id: usize) -> Result<(), String> {
+        self.steps += 1;
+        let seat = &mut self.seats[id];
+        let shard = seat.shard.as_mut().expect("invariant: a chosen shard is there");
+        let clock = SimulatedClock(self.now.clone());
+        let step = shard.step(&clock).map_err(|error| error.to_string())?;
+        match step {
+            Step::Progress => self.trace.tell(format_args!("shard {id}: progress")),
+            Step::Idle { poll_at } => {
+                seat.asleep = shard.announce_sleep();
+                seat.poll_at = poll_at;
+                let what = if seat.asleep { "sleeps" } else { "is not let sleep" };
+                self.trace.tell(format_args!("shard {id}: {what}"));
+            }
+            Step::Finished => {
+                self.trace.tell(format_args!("shard {id}: finished"));
+                if let Some(error) = shard.failure() {
+                    return Err(error.to_string());
+                }
+                seat.shard = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn leap_to_next_wake(&mut self) -> Result<(), String> {
+        let living = self.seats.iter().filter(|seat| seat.shard.is_some());
+        let woken = living.clone().any(|seat| seat.woken.0.load(Ordering::Relaxed));
+        assert!(!woken, "invariant: the woken are awake");
+        let Some(at) = living.filter_map(Seat::wakes_at).min() else {
+            return Err(format!(
+                "all shards sleep and nothing will wake them: {}",
+                self.state()
+            ));
+        };
+        self.now.set(self.now.get().max(at));
+        Ok(())
+    }
+
+    fn state(&self) -> String {
+        let describe = |(id, seat): (usize, &Seat)| {
+            let state = match (&seat.shard, seat.asleep) {
+                (None, _) => "finished",
+                (Some(_), true) => "asleep",
+                (Some(_), false) => "awake",
+            };
+            format!("shard {id} {state}")
+        };
+        let seats: Vec<String> = self.seats.iter().enumerate().map(describe).collect();
+        format!(
+            "{}; epoch {} asked for, {} captured",
+            seats.join(", "),
+            self.requested,
+            self.control.captured()
+        )
+    }
+
+    fn outcome(self) -> Outcome {
+        let mut answer = Answer::default();
+        for seat in &self.seats {
+            for part in &seat.answers {
+                answer.add(&part.borrow());
+            }
+        }
+        Outcome {
+            answer,
+            consumed: self
+                .consumed
+                .iter()
+                .map(|consumed| consumed.borrow().clone())
+                .filter(|consumed| !consumed.is_empty())
+                .collect(),
+            stopped: self.stopped,
+            steps: self.steps,
+            in_flight: self.in_flight.map(|in_flight| in_flight.highest()),
+            epochs: self.requested.min(self.control.captured()),
+        }
+    }
+}
