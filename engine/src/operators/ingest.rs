@@ -347,7 +347,8 @@ mod tests {
         let column = |name: &str, index| Arc::new(Column::new(name, index));
         let number = |value| Arc::new(Literal::new(ScalarValue::Int64(Some(value))));
         let positive = BinaryExpr::new(column("v", 1), SqlOperator::Gt, number(0));
-        let next = BinaryExpr::new(column("v", 1), SqlOperator::Plus, number(1));
+        let next: Arc<dyn PhysicalExpr> =
+            Arc::new(BinaryExpr::new(column("v", 1), SqlOperator::Plus, number(1)));
         let spec = SourceSpec {
             table: Arc::new(TableDefinition {
                 name: "events".to_string(),
