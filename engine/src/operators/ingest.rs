@@ -123,8 +123,12 @@ impl Ingest {
             .expect("invariant: the split was added");
         state.active_ns = now_ns;
         state.idle = false;
-        let promised = state.promised;
-        for (start, end, watermark) in cuts(&event_times, &implied, promised) {
+        let told = Told {
+            promised: state.promised,
+            merged: self.merge.merged(),
+            limit: self.merge.minimum_without(state.input),
+        };
+        for (start, end, watermark) in cuts(&event_times, &implied, told) {
             let part = if end - start == rows.num_rows() {
                 rows.clone()
             } else {
@@ -259,33 +263,42 @@ impl Ingest {
     }
 }
 
-/// Splits `0..n` where a row is at or behind the watermark that rows before it imply: (start, end,
-/// watermark behind the part).
-fn cuts(event_times: &[i64], implied: &[i64], promised: WatermarkUs) -> Vec<(usize, usize, WatermarkUs)> {
+/// What rows of a split are held against.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    /// The watermark that rows of the split have implied so far.
+    promised: WatermarkUs,
+    /// The watermark that has gone out.
+    merged: WatermarkUs,
+    /// What the other splits hold it back to.
+    limit: WatermarkUs,
+}
+
+/// Splits `0..n` where a row is at or behind a watermark that rows before it raise: (start, end,
+/// watermark that the split has implied behind the part).
+fn cuts(event_times: &[i64], implied: &[i64], told: Told) -> Vec<(usize, usize, WatermarkUs)> {
     assert_eq!(
         event_times.len(),
         implied.len(),
         "invariant: every row implies a watermark"
     );
     let earliest = event_times.iter().copied().min().unwrap_or(i64::MAX);
-    let highest = implied
-        .iter()
-        .copied()
-        .max()
-        .unwrap_or(WATERMARK_NONE)
-        .max(promised);
-    if earliest > highest {
+    let highest = implied.iter().copied().max().unwrap_or(WATERMARK_NONE);
+    let highest = highest.max(told.promised);
+    let risen = highest.min(told.limit);
+    if earliest > risen || risen <= told.merged {
         return vec![(0, event_times.len(), highest)];
     }
     let mut parts = Vec::new();
     let mut start = 0;
-    let mut told = promised;
-    let mut running = promised;
+    let mut merged = told.merged;
+    let mut running = told.promised;
     for (row, (&event_time, &watermark)) in event_times.iter().zip(implied).enumerate() {
-        if event_time <= running && running > told {
+        let risen = running.min(told.limit);
+        if event_time <= risen && risen > merged {
             parts.push((start, row, running));
             start = row;
-            told = running;
+            merged = risen;
         }
         running = running.max(watermark);
     }
@@ -318,23 +331,192 @@ pub fn micros(times: &ArrayRef) -> ScalarBuffer<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fmt::Write;
+
+    use arrow::array::{Int64Array, TimestampMicrosecondArray};
+    use arrow::datatypes::Field;
+    use datafusion_common::ScalarValue;
+    use datafusion_expr::Operator as SqlOperator;
+    use datafusion_physical_expr::expressions::{BinaryExpr, Column, Literal};
+
+    use crate::error::Position;
+    use crate::sql::catalog::TableDefinition;
+
+    /// The ingest of a table (ts, v) WATERMARK FOR ts AS ts, WHERE v > 0, SELECT v + 1.
+    fn ingest(settings: &Settings) -> Ingest {
+        let column = |name: &str, index| Arc::new(Column::new(name, index));
+        let number = |value| Arc::new(Literal::new(ScalarValue::Int64(Some(value))));
+        let positive = BinaryExpr::new(column("v", 1), SqlOperator::Gt, number(0));
+        let next: Arc<dyn PhysicalExpr> =
+            Arc::new(BinaryExpr::new(column("v", 1), SqlOperator::Plus, number(1)));
+        let spec = SourceSpec {
+            table: Arc::new(TableDefinition {
+                name: "events".to_string(),
+                position: Position::default(),
+                columns: Vec::new(),
+                watermark: None,
+                primary_key: Vec::new(),
+                options: Vec::new(),
+            }),
+            ingest: vec![0, 1],
+            output: vec![(
+                Arc::new(next),
+                Arc::new(Field::new("next", DataType::Int64, true)),
+            )],
+            watermark: Some(SourceWatermark {
+                event_time: column("ts", 0),
+                watermark: column("ts", 0),
+            }),
+            filter: Some(Arc::new(positive)),
+        };
+        Ingest::new(&spec, settings)
+    }
+
+    fn rows(values: &[(Option<i64>, i64)]) -> RecordBatch {
+        let time = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let schema = Schema::new(vec![
+            Field::new("ts", time, true),
+            Field::new("v", DataType::Int64, false),
+        ]);
+        let times: TimestampMicrosecondArray = values.iter().map(|(time, _)| *time).collect();
+        let numbers: Int64Array = values.iter().map(|(_, number)| Some(*number)).collect();
+        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(times), Arc::new(numbers)]).unwrap()
+    }
+
+    /// Outputs in text: rows as `[1, 2]`, watermarks as `W7`.
+    fn told(outputs: Vec<IngestOutput>) -> String {
+        let mut text = String::new();
+        for output in outputs {
+            match output {
+                IngestOutput::Rows(batch) => {
+                    let numbers = batch.column(0).as_primitive::<arrow::datatypes::Int64Type>();
+                    write!(text, "{:?} ", numbers.values()).unwrap();
+                }
+                IngestOutput::Watermark(watermark) => write!(text, "W{watermark} ").unwrap(),
+                IngestOutput::Idle => text.push_str("idle "),
+            }
+        }
+        text.trim_end().to_string()
+    }
+
+    /// What comes of rows of split 0 at wall clock 0.
+    fn after(ingest: &mut Ingest, split: u32, values: &[(Option<i64>, i64)]) -> String {
+        let mut out = Vec::new();
+        ingest.ingest(split, rows(values), 0, 0, 0, &mut out).unwrap();
+        told(out)
+    }
+
+    #[test]
+    fn rows_that_are_filtered_out_still_move_time_forward() {
+        let mut ingest = ingest(&Settings::default());
+        assert_eq!(after(&mut ingest, 0, &[(Some(5), 1), (Some(9), -1)]), "[2] W9");
+        assert_eq!(after(&mut ingest, 0, &[(Some(12), 0)]), "W12");
+    }
+
+    #[test]
+    fn the_watermark_goes_out_before_a_row_that_is_behind_it() {
+        let mut ingest = ingest(&Settings::default());
+        let values = [(Some(5), 1), (Some(9), 2), (Some(7), 3), (Some(10), 4)];
+        assert_eq!(after(&mut ingest, 0, &values), "[2, 3] W9 [4, 5] W10");
+    }
+
+    #[test]
+    fn the_slowest_split_holds_the_watermark_back_until_it_ends_or_falls_idle() {
+        let settings = Settings {
+            idle_timeout_us: Some(1),
+            ..Settings::default()
+        };
+        let mut ingest = ingest(&settings);
+        for split in 0..3 {
+            ingest.add_split(split, 0);
+        }
+        assert_eq!(after(&mut ingest, 0, &[(Some(20), 1), (Some(10), 1)]), "[2, 2]");
+        assert_eq!(after(&mut ingest, 1, &[(Some(8), 1)]), "[2]");
+        let mut out = Vec::new();
+        ingest.end_split(2, 0, &mut out);
+        assert_eq!(told(out), "W8");
+        let mut out = Vec::new();
+        ingest.tick(2_000, true, &mut out);
+        assert_eq!(told(out), "", "silence under backpressure does not count");
+        let mut out = Vec::new();
+        ingest
+            .ingest(0, rows(&[(Some(30), 1)]), 0, 0, 2_900, &mut out)
+            .unwrap();
+        ingest.tick(3_000, false, &mut out);
+        assert_eq!(told(out), "[2] W30");
+        let mut out = Vec::new();
+        ingest.tick(9_000, false, &mut out);
+        assert_eq!(told(out), "idle");
+    }
+
+    #[test]
+    fn a_time_too_far_in_the_future_is_not_trusted() {
+        let settings = Settings {
+            max_future_us: Some(100),
+            ..Settings::default()
+        };
+        let mut ingest = ingest(&settings);
+        assert_eq!(
+            after(&mut ingest, 0, &[(Some(5_000), 1), (Some(60), 1)]),
+            "[2] W100 [2]"
+        );
+        assert_eq!(ingest.clamped(), 1);
+    }
+
+    #[test]
+    fn an_event_time_of_null_stops_the_job_with_its_place() {
+        let mut ingest = ingest(&Settings::default());
+        let error = ingest
+            .ingest(0, rows(&[(None, 1)]), 0, 0, 0, &mut Vec::new())
+            .unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with("source events: the event time `ts@0` is NULL in 1 of 1 rows"),
+            "{text}"
+        );
+    }
+
+    /// A split on its own that has promised `promised`.
+    fn alone(promised: WatermarkUs) -> Told {
+        Told {
+            promised,
+            merged: promised,
+            limit: WATERMARK_END,
+        }
+    }
 
     #[test]
     fn rows_in_order_are_one_part() {
-        assert_eq!(cuts(&[10, 11, 12], &[5, 6, 7], WATERMARK_NONE), [(0, 3, 7)]);
+        assert_eq!(
+            cuts(&[10, 11, 12], &[5, 6, 7], alone(WATERMARK_NONE)),
+            [(0, 3, 7)]
+        );
     }
 
     #[test]
     fn a_row_behind_the_watermark_of_earlier_rows_starts_a_part() {
         assert_eq!(
-            cuts(&[10, 20, 4, 21], &[10, 20, 4, 21], WATERMARK_NONE),
+            cuts(&[10, 20, 4, 21], &[10, 20, 4, 21], alone(WATERMARK_NONE)),
             [(0, 2, 20), (2, 4, 21)]
         );
     }
 
     #[test]
     fn rows_behind_what_was_promised_already_need_no_cut() {
-        assert_eq!(cuts(&[3, 4, 30], &[3, 4, 30], 20), [(0, 3, 30)]);
+        assert_eq!(cuts(&[3, 4, 30], &[3, 4, 30], alone(20)), [(0, 3, 30)]);
+    }
+
+    #[test]
+    fn a_watermark_that_other_splits_hold_back_cuts_nothing() {
+        let told = |limit| Told {
+            promised: WATERMARK_NONE,
+            merged: 2,
+            limit,
+        };
+        let times = [10, 20, 4, 21];
+        assert_eq!(cuts(&times, &times, told(2)), [(0, 4, 21)]);
+        assert_eq!(cuts(&times, &times, told(3)), [(0, 4, 21)], "no row is behind 3");
+        assert_eq!(cuts(&times, &times, told(5)), [(0, 2, 20), (2, 4, 21)]);
     }
 
     #[test]
@@ -346,7 +528,7 @@ mod tests {
             let mut offset = 0;
             for &length in lengths {
                 let part = &times[offset..offset + length];
-                for (start, end, watermark) in cuts(part, part, promised) {
+                for (start, end, watermark) in cuts(part, part, alone(promised)) {
                     seen.extend(part[start..end].iter().map(|&time| time <= promised));
                     promised = promised.max(watermark);
                 }

@@ -8,6 +8,10 @@
 //! until [`GroupTable::clear`]. The arena of rows is one `Vec`: growing it is a `realloc`, which on
 //! Linux moves page-table entries and not bytes once the arena is large.
 
+mod lookup;
+
+pub use lookup::NO_GROUP;
+
 use arrow::array::{Array, ArrayRef};
 
 use crate::state::hash::folded_multiply;

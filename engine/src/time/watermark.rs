@@ -73,6 +73,20 @@ impl WatermarkMerge {
         self.merged
     }
 
+    /// What the active inputs other than `input` hold the watermark back to; the end if nothing does.
+    pub fn minimum_without(&self, input: usize) -> WatermarkUs {
+        let others = self
+            .inputs
+            .iter()
+            .enumerate()
+            .filter(|&(other, _)| other != input);
+        let active = others.filter_map(|(_, state)| match state {
+            InputState::Active(watermark) => Some(*watermark),
+            InputState::Idle | InputState::Ended => None,
+        });
+        active.min().unwrap_or(WATERMARK_END)
+    }
+
     /// Whether every input that has not ended is idle, and there is one.
     pub fn is_idle(&self) -> bool {
         let mut waiting = self

@@ -37,6 +37,13 @@ struct Frame {
     accumulator: Box<dyn Accumulator>,
     /// (event time, arguments) of the rows in a frame with a bound.
     rows: VecDeque<(i64, Arguments)>,
+    /// How many of them have no NULL among their arguments.
+    valid_rows: usize,
+}
+
+fn is_valid(arguments: &Arguments) -> bool {
+    let columns = arguments.as_ref();
+    columns.is_some_and(|columns| columns.iter().all(|column| column.logical_null_count() == 0))
 }
 
 impl RowAccumulatorCall {
@@ -55,20 +62,24 @@ impl RowAccumulatorCall {
         }
     }
 
-    /// An empty frame; one that rows leave has an accumulator that takes them back, if there is one.
     fn empty_frame(&self) -> Result<Frame, ExecutionError> {
+        Ok(Frame {
+            accumulator: self.accumulator()?,
+            rows: VecDeque::new(),
+            valid_rows: 0,
+        })
+    }
+
+    /// A fresh accumulator; where rows leave the frame, one that takes them back if there is one.
+    fn accumulator(&self) -> Result<Box<dyn Accumulator>, ExecutionError> {
         let sliding = match self.frame {
             OverFrame::Rows(None) | OverFrame::Range(None) => None,
             _ => self.function.create_sliding_accumulator().ok(),
         };
-        let accumulator = match sliding {
-            Some(accumulator) => accumulator,
-            None => self.function.create_accumulator().map_err(over_error)?,
-        };
-        Ok(Frame {
-            accumulator,
-            rows: VecDeque::new(),
-        })
+        match sliding {
+            Some(accumulator) => Ok(accumulator),
+            None => self.function.create_accumulator().map_err(over_error),
+        }
     }
 
     /// A row enters the frame of `partition`, and what left it goes.
@@ -88,6 +99,7 @@ impl RowAccumulatorCall {
             OverFrame::Rows(None) | OverFrame::Range(None) => true,
         };
         if !matches!(self.frame, OverFrame::Rows(None) | OverFrame::Range(None)) {
+            frame.valid_rows += usize::from(is_valid(&arguments));
             frame.rows.push_back((time, arguments));
         }
         let mut is_stale = false;
@@ -99,10 +111,15 @@ impl RowAccumulatorCall {
                 } else {
                     is_stale = true;
                 }
+                if is_valid(&Some(left)) {
+                    frame.valid_rows -= 1;
+                    // Some functions answer 0 instead of NULL once their last value was taken back.
+                    is_stale |= frame.valid_rows == 0;
+                }
             }
         }
         if is_stale {
-            frame.accumulator = self.function.create_accumulator().map_err(over_error)?;
+            frame.accumulator = self.accumulator()?;
             for arguments in frame.rows.iter().filter_map(|(_, arguments)| arguments.as_ref()) {
                 frame.accumulator.update_batch(arguments).map_err(over_error)?;
             }
