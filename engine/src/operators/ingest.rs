@@ -359,10 +359,7 @@ mod tests {
                 options: Vec::new(),
             }),
             ingest: vec![0, 1],
-            output: vec![(
-                Arc::new(next),
-                Arc::new(Field::new("next", DataType::Int64, true)),
-            )],
+            output: vec![(next, Arc::new(Field::new("next", DataType::Int64, true)))],
             watermark: Some(SourceWatermark {
                 event_time: column("ts", 0),
                 watermark: column("ts", 0),

@@ -1,7 +1,8 @@
 //! Executors: one pinned thread per shard, on io_uring or on plain threads.
 //!
-//! Both drive the same [`ShardLoop`] the same way: turn by turn; when nothing moved, spin briefly,
-//! then announce sleep, look once more, and park until woken or until the shard's next timer.
+//! Both drive the same [`ShardLoop`] by the same [`Driver`]: turn by turn; when nothing moved, spin
+//! briefly, then announce sleep, look once more, and park the thread until woken or until the
+//! shard's next timer.
 //!
 //! **Invariant.** Whatever becomes of a shard's thread, exactly one [`Event::Ended`] tells it.
 
@@ -9,7 +10,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Waker;
+use std::thread::{Thread, current, park, park_timeout};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -142,22 +143,21 @@ impl ShardHandle {
 /// The lock is taken to wake a sleeper and at a shard's start and end, never per row or batch.
 #[derive(Debug, Default)]
 pub struct ShardWaker {
-    waker: Mutex<Option<Waker>>,
+    thread: Mutex<Option<Thread>>,
 }
 
 impl ShardWaker {
     /// Makes the shard take a turn soon, if it sleeps.
     pub fn wake(&self) {
-        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(waker) = waker.as_ref() {
-            waker.wake_by_ref();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.as_ref() {
+            thread.unpark();
         }
     }
 
-    /// From now on `wake` reaches this waker; `None` at the shard's end. Called on the shard's own
-    /// thread, which is where glommio wants its wakers dropped.
-    fn set(&self, waker: Option<Waker>) {
-        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = waker;
+    /// From now on `wake` reaches this thread; `None` at the shard's end.
+    fn set(&self, thread: Option<Thread>) {
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = thread;
     }
 }
 
@@ -202,6 +202,54 @@ fn take_turn(shard: &mut dyn ShardLoop, now: Nanos) -> Result<Turn, Failure> {
     }
 }
 
+/// Drives one shard on its own thread, turn by turn.
+struct Driver {
+    shard: Box<dyn ShardLoop>,
+    clock: ProcessClock,
+    spin: Spin,
+}
+
+impl Driver {
+    /// Makes the shard on the calling thread, which is the one that its waker will reach.
+    fn start(task: ShardTask) -> Result<Driver, Failure> {
+        task.waker.set(Some(current()));
+        Ok(Driver {
+            shard: make_shard(task.shard, task.make, &task.events)?,
+            clock: task.clock,
+            spin: Spin::new(task.idle),
+        })
+    }
+
+    /// Takes turns until the shard's end; where one brought nothing, spins or sleeps.
+    fn run(mut self) -> Result<(), Failure> {
+        loop {
+            let now = self.clock.now();
+            match take_turn(self.shard.as_mut(), now)? {
+                Turn::Worked => self.spin.reset(),
+                Turn::Finished => return Ok(()),
+                Turn::Idle(_) if !self.spin.is_over(now) => std::hint::spin_loop(),
+                Turn::Idle(poll_at) => {
+                    self.sleep(poll_at);
+                    self.spin.reset();
+                }
+            }
+        }
+    }
+
+    /// Parks the thread. A wake-up between the announcement and the parking is kept by the thread's
+    /// token, so none is lost.
+    fn sleep(&mut self, poll_at: Option<Nanos>) {
+        if !self.shard.prepare_to_sleep() {
+            return;
+        }
+        match poll_at {
+            None => park(),
+            Some(at) => park_timeout(Duration::from_nanos(at.saturating_sub(self.clock.now()))),
+        }
+        self.shard.woken();
+    }
+}
+
 /// Counts how long a shard has found nothing to do.
 struct Spin {
     limit_ns: Nanos,
@@ -232,11 +280,6 @@ impl shards::parker::Wake for ShardWaker {
     fn wake(&self) {
         ShardWaker::wake(self);
     }
-}
-
-/// How long to sleep for a timer at `poll_at`.
-fn sleep_time(poll_at: Option<Nanos>, clock: &ProcessClock) -> Option<Duration> {
-    poll_at.map(|at| Duration::from_nanos(at.saturating_sub(clock.now())))
 }
 
 /// The words of a panic.
