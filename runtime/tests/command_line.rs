@@ -277,7 +277,7 @@ fn a_line_of_100_megabytes_is_refused_in_bounded_memory() {
         &folder,
         &format!("{BIDS} SELECT auction FROM bid;"),
         1,
-        &["bids.ndjson", "line 1"],
+        &["bids.ndjson", "byte 0", "longer than 16 MiB"],
     );
 }
 

@@ -387,7 +387,7 @@ mod tests {
             match output {
                 IngestOutput::Rows(batch) => {
                     let numbers = batch.column(0).as_primitive::<arrow::datatypes::Int64Type>();
-                    write!(text, "{:?} ", numbers.values()).unwrap();
+                    write!(text, "{:?} ", numbers.values().to_vec()).unwrap();
                 }
                 IngestOutput::Watermark(watermark) => write!(text, "W{watermark} ").unwrap(),
                 IngestOutput::Idle => text.push_str("idle "),
