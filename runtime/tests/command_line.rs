@@ -1,5 +1,7 @@
 //! The binary as its user meets it: pipes, signals, wrong input, exit codes.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};

@@ -4,6 +4,8 @@
 //! its folded output must be the expected multiset each time. `UPDATE_GOLDEN=1 cargo test -p
 //! runtime --test golden` writes the expected files anew: read the difference before committing.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

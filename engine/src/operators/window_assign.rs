@@ -48,7 +48,7 @@ impl WindowAssign {
             "invariant: the output is the input and three window columns"
         );
         Ok(WindowAssign {
-            window: window.clone(),
+            window: *window,
             output,
             watermark: WATERMARK_NONE,
             late_rows: 0,

@@ -19,7 +19,7 @@ use shards::clock::{Clock, Nanos};
 use crate::clock::ProcessClock;
 use crate::events::{Event, Failure};
 
-mod glommio;
+mod io_uring;
 mod thread;
 
 /// What a shard's turn brought.
@@ -105,7 +105,7 @@ pub enum ExecutorKind {
 /// The thread of a running shard.
 pub enum ShardHandle {
     /// A glommio executor.
-    IoUring(glommio::Handle),
+    IoUring(io_uring::Handle),
     /// A plain thread.
     Thread(std::thread::JoinHandle<()>),
 }
@@ -122,7 +122,7 @@ impl ExecutorKind {
             told: false,
         };
         match self {
-            ExecutorKind::IoUring => glommio::spawn(task, end).map(ShardHandle::IoUring),
+            ExecutorKind::IoUring => io_uring::spawn(task, end).map(ShardHandle::IoUring),
             ExecutorKind::Thread => thread::spawn(task, end).map(ShardHandle::Thread),
         }
     }

@@ -1,3 +1,5 @@
+//! The CSV decoder against arrow-csv, and what it does with records cut anywhere or malformed.
+
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;

@@ -1,3 +1,5 @@
+//! The NDJSON decoder against arrow-json, and what it does with records cut anywhere or malformed.
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Fields, Int64Type, TimeUnit};

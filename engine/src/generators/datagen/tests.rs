@@ -1,3 +1,5 @@
+//! Random rows per type: ranges, sequences, lengths and what is refused.
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! The Nexmark model: proportions, determinism, event times and splits.
+
 use arrow::array::{Array, AsArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMillisecondType};
