@@ -39,6 +39,7 @@ where
         .collect();
     match nearest(name, &candidates) {
         Some(near) => format!("did you mean `{near}`?"),
+        None if candidates.is_empty() => format!("{list} none"),
         None => format!("{list} {}", candidates.join(", ")),
     }
 }
