@@ -1,0 +1,2 @@
+-- The same answer in DuckDB's words, over the table `trades` (scripts/check-golden).
+SELECT symbol, count(*) AS trades FROM trades GROUP BY symbol;
