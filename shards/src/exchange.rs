@@ -1,4 +1,4 @@
-//! The exchange: rows to the shards that own their keys.
+//! The exchange: rows to the shards that own their keys, to shard 0, or to every shard.
 //!
 //! One hash per row, one index list per target, one gather per column into a single grouped
 //! buffer, and a share of it to each target: gathers vectorise and cost the same for any number of
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, Int8Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::take;
 use engine::batch::Batch;
+use engine::plan::ExchangeTarget;
 use engine::state::hash::{KEY_GROUPS, hash_columns, key_group};
 
 use crate::clock::Nanos;
@@ -19,7 +20,7 @@ use crate::mesh::{EdgeId, MeshEndpoint, Message, Segment};
 #[derive(Debug)]
 pub struct Exchange {
     edge: EdgeId,
-    keys: Vec<usize>,
+    target: ExchangeTarget,
     shards: usize,
     /// Messages without credit, by target.
     waiting: Vec<VecDeque<Message>>,
@@ -28,11 +29,11 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Exchange number `edge` by `keys` (empty: everything to shard 0) between `shards` shards.
-    pub fn new(edge: EdgeId, keys: Vec<usize>, shards: usize) -> Exchange {
+    /// Exchange number `edge` to `target` among `shards` shards.
+    pub fn new(edge: EdgeId, target: ExchangeTarget, shards: usize) -> Exchange {
         Exchange {
             edge,
-            keys,
+            target,
             shards,
             waiting: (0..shards).map(|_| VecDeque::new()).collect(),
             hashes: Vec::new(),
@@ -45,23 +46,22 @@ impl Exchange {
         self.waiting.iter().any(|queue| !queue.is_empty())
     }
 
-    /// Sends the rows of `batch` to their owners.
+    /// Sends the rows of `batch` to where they belong.
     pub fn send_rows(&mut self, batch: Batch, mesh: &mut MeshEndpoint, now: Nanos) {
-        if self.shards == 1 || self.keys.is_empty() {
-            let length = batch.len();
-            self.send(
-                0,
-                Message::Rows(Segment {
-                    batch: Arc::new(batch),
-                    offset: 0,
-                    length,
-                }),
-                mesh,
-                now,
-            );
-            return;
+        match &self.target {
+            ExchangeTarget::Owner(keys) if self.shards > 1 => {
+                let keys = keys.iter().map(|&key| batch.column(key).clone()).collect();
+                self.send_to_owners(batch, keys, mesh, now);
+            }
+            ExchangeTarget::Owner(_) | ExchangeTarget::First => {
+                self.send(0, Message::Rows(whole(Arc::new(batch))), mesh, now);
+            }
+            ExchangeTarget::All => self.send_to_all(&Message::Rows(whole(Arc::new(batch))), mesh, now),
         }
-        self.assign_targets(&batch);
+    }
+
+    fn send_to_owners(&mut self, batch: Batch, keys: Vec<ArrayRef>, mesh: &mut MeshEndpoint, now: Nanos) {
+        self.assign_targets(&keys, batch.len());
         let only_target = self
             .rows_by_target
             .iter()
@@ -86,7 +86,7 @@ impl Exchange {
         assert_eq!(offset, batch.len(), "invariant: every row has one target");
     }
 
-    /// Sends a watermark, a barrier or the end to every shard, behind the rows.
+    /// Sends a message to every shard; a watermark, a barrier or the end comes behind the rows.
     pub fn send_to_all(&mut self, message: &Message, mesh: &mut MeshEndpoint, now: Nanos) {
         for target in 0..self.shards {
             self.send(target, message.clone(), mesh, now);
@@ -128,15 +128,24 @@ impl Exchange {
         queue.push_back(message);
     }
 
-    fn assign_targets(&mut self, batch: &Batch) {
-        let keys: Vec<ArrayRef> = self.keys.iter().map(|&key| batch.column(key).clone()).collect();
+    fn assign_targets(&mut self, keys: &[ArrayRef], rows: usize) {
         self.hashes.clear();
-        hash_columns(&keys, &mut self.hashes);
-        assert_eq!(self.hashes.len(), batch.len(), "invariant: one hash per row");
+        hash_columns(keys, &mut self.hashes);
+        assert_eq!(self.hashes.len(), rows, "invariant: one hash per row");
         self.rows_by_target.iter_mut().for_each(Vec::clear);
         for (row, &hash) in self.hashes.iter().enumerate() {
             self.rows_by_target[owner(hash, self.shards)].push(row as u32);
         }
+    }
+}
+
+/// All rows of a batch.
+fn whole(batch: Arc<Batch>) -> Segment {
+    let length = batch.len();
+    Segment {
+        batch,
+        offset: 0,
+        length,
     }
 }
 
@@ -201,7 +210,7 @@ mod tests {
     #[test]
     fn every_row_reaches_the_owner_of_its_key_in_order() {
         let mut endpoints = endpoints(4);
-        let mut exchange = Exchange::new(0, vec![0], SHARDS);
+        let mut exchange = Exchange::new(0, ExchangeTarget::Owner(vec![0]), SHARDS);
         exchange.send_rows(batch((0..50).chain(0..50)), &mut endpoints[0], 0);
         let mut all = Vec::new();
         for endpoint in &mut endpoints {
@@ -217,9 +226,20 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_reaches_every_shard() {
+        let mut endpoints = endpoints(4);
+        let mut exchange = Exchange::new(0, ExchangeTarget::All, SHARDS);
+        exchange.send_rows(batch([7, 8]), &mut endpoints[0], 0);
+        for endpoint in &mut endpoints {
+            let (_, received) = endpoint.receive(0).expect("each shard gets its copy");
+            assert_eq!(values(&received.message), [7, 8]);
+        }
+    }
+
+    #[test]
     fn what_has_no_credit_waits_in_order_and_blocks_until_it_is_gone() {
         let mut endpoints = endpoints(1);
-        let mut exchange = Exchange::new(0, Vec::new(), SHARDS);
+        let mut exchange = Exchange::new(0, ExchangeTarget::First, SHARDS);
         exchange.send_rows(batch([1]), &mut endpoints[0], 0);
         assert!(!exchange.is_blocked());
         exchange.send_rows(batch([2]), &mut endpoints[0], 0);
@@ -237,7 +257,7 @@ mod tests {
     #[test]
     fn of_waiting_watermarks_in_a_row_the_newest_is_enough() {
         let mut endpoints = endpoints(1);
-        let mut exchange = Exchange::new(0, vec![0], SHARDS);
+        let mut exchange = Exchange::new(0, ExchangeTarget::Owner(vec![0]), SHARDS);
         for watermark in 1..=5 {
             let arrival_ns = 0;
             let message = Message::Watermark {

@@ -10,8 +10,8 @@ use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion_physical_expr::PhysicalExpr;
 
 use crate::plan::{
-    AggregateCall, AggregateFunction, Distribution, NodeId, NodeKind, OverFrame, PlanNode, StateGrowth,
-    StreamPlan, WindowInput, WindowKind,
+    AggregateCall, AggregateFunction, Distribution, ExchangeTarget, NodeId, NodeKind, OverFrame, PlanNode,
+    StateGrowth, StreamPlan, WindowInput, WindowKind,
 };
 use crate::sql::statement::Emit;
 
@@ -62,9 +62,10 @@ pub fn headline(plan: &StreamPlan, id: NodeId) -> String {
             _ => "Project".to_string(),
         },
         NodeKind::Union => "Union all".to_string(),
-        NodeKind::Exchange(spec) => match spec.keys.is_empty() {
-            true => "Exchange to shard 0".to_string(),
-            false => format!("Exchange by hash of {}", names(input, &spec.keys)),
+        NodeKind::Exchange(spec) => match &spec.target {
+            ExchangeTarget::Owner(keys) => format!("Exchange by hash of {}", names(input, keys)),
+            ExchangeTarget::First => "Exchange to shard 0".to_string(),
+            ExchangeTarget::All => "Exchange to every shard".to_string(),
         },
         NodeKind::LocalGroupAggregate(spec) => format!("Local aggregate per {}", names(input, &spec.keys)),
         NodeKind::GroupAggregate(spec) => {
@@ -235,6 +236,7 @@ impl Printer<'_> {
             Distribution::Source => "lies: as the source's splits".to_string(),
             Distribution::Hash(columns) => format!("lies: by hash of {}", names(&node.schema, columns)),
             Distribution::Single => "lies: on shard 0".to_string(),
+            Distribution::Replicated => "lies: all of it on every shard".to_string(),
         });
         match &node.growth {
             StateGrowth::Stateless => {}

@@ -20,8 +20,8 @@ use crate::plan::lowered::{AttachedWindow, ColumnSource, Lowered, WindowBound, s
 use crate::plan::partitioner::{self, KeyedOperator, Partitioning};
 use crate::plan::window_tvf::WindowTvf;
 use crate::plan::{
-    AggregateCall, Distribution, ExchangeSpec, GroupAggregateSpec, NodeId, NodeKind, PlanNode, StateGrowth,
-    WindowAggregateSpec, WindowInput, WindowKind, WindowSpec,
+    AggregateCall, Distribution, ExchangeSpec, ExchangeTarget, GroupAggregateSpec, NodeId, NodeKind,
+    PlanNode, StateGrowth, WindowAggregateSpec, WindowInput, WindowKind, WindowSpec,
 };
 use crate::sql::statement::Emit;
 use crate::state::accumulators::supports_two_phase;
@@ -447,19 +447,34 @@ impl Builder<'_> {
             Partitioning::CoPartitioned(_) => return (input, false),
             Partitioning::LocalGlobal(reason) | Partitioning::HashByKey(reason) => reason.clone(),
         };
-        let distribution = if keys.is_empty() {
-            Distribution::Single
+        let target = if keys.is_empty() {
+            ExchangeTarget::First
         } else {
-            Distribution::Hash(keys.clone())
+            ExchangeTarget::Owner(keys)
+        };
+        (self.add_exchange_to(input, target, reason), true)
+    }
+
+    /// Adds an exchange to `target`.
+    pub(crate) fn add_exchange_to(
+        &mut self,
+        input: NodeId,
+        target: ExchangeTarget,
+        reason: String,
+    ) -> NodeId {
+        let distribution = match &target {
+            ExchangeTarget::Owner(keys) => Distribution::Hash(keys.clone()),
+            ExchangeTarget::First => Distribution::Single,
+            ExchangeTarget::All => Distribution::Replicated,
         };
         let node = PlanNode {
-            kind: NodeKind::Exchange(ExchangeSpec { keys, reason }),
+            kind: NodeKind::Exchange(ExchangeSpec { target, reason }),
             inputs: vec![input],
             distribution,
             growth: StateGrowth::Bounded("credits: slots and bytes in flight".to_string()),
             ..self.nodes[input].clone()
         };
-        (self.add(node), true)
+        self.add(node)
     }
 }
 
@@ -516,6 +531,7 @@ fn keyed_distribution(owner: &PlanNode, prepared: &Prepared, keys: &[usize], mov
     match &owner.distribution {
         Distribution::Single => Distribution::Single,
         Distribution::Source => Distribution::Source,
+        Distribution::Replicated => unreachable!("invariant: only a join reads what is on every shard"),
         Distribution::Hash(hashed) => {
             let positions: Option<Vec<usize>> = hashed
                 .iter()

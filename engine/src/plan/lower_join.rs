@@ -13,7 +13,7 @@ use crate::error::SqlError;
 use crate::plan::builder::{Builder, MapOutput, names_of, planning_error};
 use crate::plan::lowered::{AttachedWindow, ColumnSource, Lowered, schema_of};
 use crate::plan::partitioner::{self, KeyedOperator};
-use crate::plan::{NodeKind, PlanNode, StateGrowth, WindowJoinSpec};
+use crate::plan::{Distribution, ExchangeTarget, NodeId, NodeKind, PlanNode, StateGrowth, WindowJoinSpec};
 use crate::sql::statement::Emit;
 
 impl Builder<'_> {
@@ -49,8 +49,7 @@ impl Builder<'_> {
                 return Err(self.join_refusal("a join of a changing input"));
             }
         }
-        let left_node = self.exchange_side(&left, &left_keys);
-        let right_node = self.exchange_side(&right, &right_keys);
+        let (left_node, right_node) = self.bring_together((&left, &left_keys), (&right, &right_keys));
         let filter = match &join.filter {
             Some(filter) => {
                 let schema = self.joined_schema(join, &left, &right)?;
@@ -63,6 +62,7 @@ impl Builder<'_> {
             None => None,
         };
         let shift = self.nodes[left_node].schema.fields().len();
+        let distribution = self.joined_distribution(left_node, right_node);
         let mut fields: Vec<FieldRef> = self.nodes[left_node].schema.fields().to_vec();
         fields.extend(self.nodes[right_node].schema.fields().iter().cloned());
         let tick_us = left_window.tick_us.min(right_window.tick_us);
@@ -78,7 +78,7 @@ impl Builder<'_> {
             schema: schema_of(fields),
             changelog: Changelog::Append,
             event_time: self.nodes[left_node].event_time,
-            distribution: self.nodes[left_node].distribution.clone(),
+            distribution,
             growth: StateGrowth::Bounded(
                 "rows of open windows; dropped once the watermark has passed".to_string(),
             ),
@@ -131,13 +131,59 @@ impl Builder<'_> {
         Ok((self.add_projection(side, logical_columns, output), columns))
     }
 
+    /// Brings rows that match to the same shard: a side of at most one row a window goes to every
+    /// shard and the other stays where it is; otherwise both go to the owners of their keys.
+    fn bring_together(
+        &mut self,
+        (left, left_keys): (&Lowered, &[usize]),
+        (right, right_keys): (&Lowered, &[usize]),
+    ) -> (NodeId, NodeId) {
+        let reason = "one row a window is cheaper to copy to every shard than the other side is to move";
+        match (self.is_single_row(left.node), self.is_single_row(right.node)) {
+            (false, true) => {
+                let copied = self.add_exchange_to(right.node, ExchangeTarget::All, reason.to_string());
+                (left.node, copied)
+            }
+            (true, false) => {
+                let copied = self.add_exchange_to(left.node, ExchangeTarget::All, reason.to_string());
+                (copied, right.node)
+            }
+            _ => (
+                self.exchange_side(left, left_keys),
+                self.exchange_side(right, right_keys),
+            ),
+        }
+    }
+
+    /// Whether a node gives at most one row a window: a window aggregation without keys, projected or
+    /// filtered at most.
+    fn is_single_row(&self, node: NodeId) -> bool {
+        match &self.nodes[node].kind {
+            NodeKind::WindowAggregate(spec) => spec.keys.is_empty(),
+            NodeKind::Map(_) => self.is_single_row(self.nodes[node].inputs[0]),
+            _ => false,
+        }
+    }
+
+    /// How the rows of a join lie: as those of a side that was not copied.
+    fn joined_distribution(&self, left: NodeId, right: NodeId) -> Distribution {
+        let shift = self.nodes[left].schema.fields().len();
+        match (&self.nodes[left].distribution, &self.nodes[right].distribution) {
+            (Distribution::Replicated, Distribution::Hash(keys)) => {
+                Distribution::Hash(keys.iter().map(|key| shift + key).collect())
+            }
+            (Distribution::Replicated, right) => right.clone(),
+            (left, _) => left.clone(),
+        }
+    }
+
     fn exchange_side(&mut self, side: &Lowered, keys: &[usize]) -> usize {
         let node = &self.nodes[side.node];
         let key_names = names_of(&node.schema, keys);
         // Both sides must lie by the very same keys, so a side that lies otherwise always moves.
         let here = match &node.distribution {
-            crate::plan::Distribution::Hash(hashed) if hashed == keys => node.distribution.clone(),
-            _ => crate::plan::Distribution::Source,
+            Distribution::Hash(hashed) if hashed == keys => node.distribution.clone(),
+            _ => Distribution::Source,
         };
         let partitioning = partitioner::select(&KeyedOperator {
             name: "the window join",

@@ -155,10 +155,21 @@ pub struct MapSpec {
 /// Where an exchange sends each row.
 #[derive(Clone, Debug)]
 pub struct ExchangeSpec {
-    /// Columns hashed to a key group; empty = everything to shard 0.
-    pub keys: Vec<usize>,
+    /// Which shards.
+    pub target: ExchangeTarget,
     /// Why, in one sentence: EXPLAIN prints it.
     pub reason: String,
+}
+
+/// The shards that a row is sent to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExchangeTarget {
+    /// The owner of the key group that these columns hash to.
+    Owner(Vec<usize>),
+    /// Shard 0.
+    First,
+    /// Every shard: the small side of a join goes to where the other side's rows are.
+    All,
 }
 
 /// An aggregate call over columns of its operator's input.
@@ -346,6 +357,8 @@ pub enum Distribution {
     Hash(Vec<usize>),
     /// All on shard 0.
     Single,
+    /// All of them on every shard.
+    Replicated,
 }
 
 /// How an operator's state grows.

@@ -55,7 +55,7 @@ struct JobArguments {
     )]
     file: Option<PathBuf>,
     /// The SQL text itself, instead of a file
-    #[arg(short, long, value_name = "SQL")]
+    #[arg(short, long, value_name = "SQL", allow_hyphen_values = true)]
     execute: Option<String>,
     /// A setting, as SET 'KEY' = 'VALUE' at the end of the job would give it
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = job::parse_override)]

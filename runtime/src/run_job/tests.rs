@@ -9,7 +9,7 @@ use datafusion_physical_expr::expressions::Column;
 use engine::batch::Batch;
 use engine::changelog::Changelog;
 use engine::plan::{
-    Distribution, ExchangeSpec, NodeId, PlanNode, Settings, SinkSpec, SourceSpec, StateGrowth,
+    Distribution, ExchangeSpec, ExchangeTarget, NodeId, PlanNode, Settings, SinkSpec, SourceSpec, StateGrowth,
 };
 use shards::clock::Nanos;
 use shards::connector::{ConnectorError, Sink, Source, SourcePoll, SplitId};
@@ -43,7 +43,7 @@ fn job() -> Job {
         &[("connector", "memory")],
     ));
     let exchange = ExchangeSpec {
-        keys: vec![0],
+        target: ExchangeTarget::Owner(vec![0]),
         reason: "a test".into(),
     };
     let kinds = [

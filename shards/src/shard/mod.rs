@@ -142,7 +142,7 @@ impl Shard {
                 NodeKind::Exchange(spec) => {
                     let edge: EdgeId = inboxes.len();
                     inboxes.push((node.id, Inbox::new(edge, control.shards())));
-                    Role::Exchange(Exchange::new(edge, spec.keys.clone(), control.shards()))
+                    Role::Exchange(Exchange::new(edge, spec.target.clone(), control.shards()))
                 }
                 NodeKind::Sink(_) => {
                     let sink = sinks.iter_mut().find(|(sink_node, _)| *sink_node == node.id);
