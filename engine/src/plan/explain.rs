@@ -7,8 +7,8 @@
 use std::fmt::Write;
 
 use arrow::datatypes::{DataType, Schema, TimeUnit};
-use datafusion_physical_expr::PhysicalExpr;
 
+use crate::plan::display::{display_name, duration, expression};
 use crate::plan::{
     AggregateCall, AggregateFunction, Distribution, ExchangeTarget, NodeId, NodeKind, OverFrame, PlanNode,
     StateGrowth, StreamPlan, WindowInput, WindowKind,
@@ -185,7 +185,7 @@ impl Printer<'_> {
                 }
                 lines
             }
-            NodeKind::Exchange(spec) => vec![format!("because: {}", spec.reason)],
+            NodeKind::Exchange(spec) => vec![format!("because: {}", display_name(&spec.reason))],
             NodeKind::GroupAggregate(spec) => {
                 vec![
                     calls_text(&spec.calls, input.filter(|_| !spec.input_is_partial)),
@@ -241,7 +241,7 @@ impl Printer<'_> {
         match &node.growth {
             StateGrowth::Stateless => {}
             StateGrowth::Bounded(bound) => parts.push(format!("state: bounded by {bound}")),
-            StateGrowth::PerKey(what) => parts.push(format!("state: grows, {what}")),
+            StateGrowth::PerKey(what) => parts.push(format!("state: grows, {}", display_name(what))),
         }
         parts.join(" · ")
     }
@@ -264,24 +264,6 @@ fn named(value: &str, name: &str) -> String {
     } else {
         format!("{value} AS {name}")
     }
-}
-
-/// A physical expression without the column indices that its own display shows.
-fn expression(expression: &std::sync::Arc<dyn PhysicalExpr>) -> String {
-    let text = expression.to_string();
-    let mut cleaned = String::with_capacity(text.len());
-    let mut rest = text.as_str();
-    while let Some(at) = rest.find('@') {
-        cleaned.push_str(&rest[..at]);
-        rest = rest[at + 1..].trim_start_matches(|c: char| c.is_ascii_digit());
-    }
-    cleaned.push_str(rest);
-    display_name(&cleaned)
-}
-
-/// A column's name as SQL writes it, where the planner made it up.
-fn display_name(name: &str) -> String {
-    name.replace("count(Int64(1))", "COUNT(*)")
 }
 
 fn calls_text(calls: &[AggregateCall], input: Option<&Schema>) -> String {
@@ -358,21 +340,6 @@ fn kind_text(kind: WindowKind) -> String {
                 duration(size_us)
             )
         }
-    }
-}
-
-/// Microseconds in the largest unit that divides them.
-fn duration(us: i64) -> String {
-    let units = [
-        (86_400_000_000, "d"),
-        (3_600_000_000, "h"),
-        (60_000_000, "min"),
-        (1_000_000, "s"),
-        (1_000, "ms"),
-    ];
-    match units.iter().find(|(length, _)| us % length == 0) {
-        Some((length, unit)) => format!("{} {unit}", us / length),
-        None => format!("{us} µs"),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::sql::statement::Emit;
 mod aggregate_calls;
 pub mod builder;
 mod changelog_inference;
+mod display;
 pub mod explain;
 mod expressions;
 mod lower_aggregate;

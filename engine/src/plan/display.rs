@@ -1,0 +1,95 @@
+//! Expressions, generated column names and durations in the words of SQL, for EXPLAIN and messages.
+//!
+//! The planner prints literals as its own types (`Utf8("a")`, `IntervalMonthDayNano { … }`) and columns
+//! with their indices; a reader of EXPLAIN should see neither.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion_physical_expr::PhysicalExpr;
+use regex::{Captures, Regex};
+
+/// An interval literal, bare or wrapped as a literal of its type.
+static INTERVAL: LazyLock<Regex> = LazyLock::new(|| {
+    let fields = r"IntervalMonthDayNano \{ months: (-?\d+), days: (-?\d+), nanoseconds: (-?\d+) \}";
+    Regex::new(&format!(r#"(?:IntervalMonthDayNano\("?)?{fields}(?:"?\))?"#))
+        .expect("invariant: the pattern is well-formed")
+});
+static STRING: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r#"Utf8\("([^"]*)"\)"#).expect("invariant: the pattern is well-formed"));
+static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?:Int|UInt|Float)\d+\(([^()]*)\)|Boolean\(([^()]*)\)")
+        .expect("invariant: the pattern is well-formed")
+});
+
+/// A physical expression without the column indices that its own display shows.
+pub(crate) fn expression(expression: &Arc<dyn PhysicalExpr>) -> String {
+    let text = expression.to_string();
+    let mut cleaned = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find('@') {
+        cleaned.push_str(&rest[..at]);
+        rest = rest[at + 1..].trim_start_matches(|c: char| c.is_ascii_digit());
+    }
+    cleaned.push_str(rest);
+    display_name(&cleaned)
+}
+
+/// A column's name or an expression as SQL writes it, where the planner made it up.
+pub(crate) fn display_name(name: &str) -> String {
+    let name = name.replace("count(Int64(1))", "COUNT(*)");
+    let name = INTERVAL.replace_all(&name, interval);
+    let name = STRING.replace_all(&name, "'$1'");
+    NUMBER.replace_all(&name, "$1$2").into_owned()
+}
+
+fn interval(fields: &Captures<'_>) -> String {
+    let field = |index: usize| fields[index].parse::<i64>().unwrap_or(0);
+    let (months, days, nanoseconds) = (field(1), field(2), field(3));
+    let mut parts = Vec::new();
+    parts.extend((months != 0).then(|| format!("{months} months")));
+    parts.extend((days != 0).then(|| format!("{days} d")));
+    if nanoseconds != 0 || parts.is_empty() {
+        parts.push(duration(nanoseconds / 1_000));
+    }
+    format!("INTERVAL {}", parts.join(" "))
+}
+
+/// Microseconds in the largest unit that divides them.
+pub(crate) fn duration(us: i64) -> String {
+    let units = [
+        (86_400_000_000, "d"),
+        (3_600_000_000, "h"),
+        (60_000_000, "min"),
+        (1_000_000, "s"),
+        (1_000, "ms"),
+    ];
+    match units.iter().find(|(length, _)| us % length == 0) {
+        Some((length, unit)) => format!("{} {unit}", us / length),
+        None => format!("{us} µs"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_read_as_sql() {
+        let cases = [
+            ("date_format(bid.t,Utf8(\"yyyy\"))", "date_format(bid.t,'yyyy')"),
+            ("sum(bid.price * Int64(2))", "sum(bid.price * 2)"),
+            ("count(Int64(1))", "COUNT(*)"),
+            (
+                "t - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 4000000000 }",
+                "t - INTERVAL 4 s",
+            ),
+            (
+                "t + IntervalMonthDayNano(\"IntervalMonthDayNano { months: 1, days: 2, nanoseconds: 0 }\")",
+                "t + INTERVAL 1 months 2 d",
+            ),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(display_name(name), expected);
+        }
+    }
+}
