@@ -7,6 +7,8 @@
 pub mod commands;
 pub mod job;
 
+pub mod bench;
+
 pub mod assembly;
 pub mod connector_factory;
 pub mod control;

@@ -18,6 +18,12 @@ pub fn peak_memory_bytes() -> Option<u64> {
     high_water_mark(&std::fs::read_to_string("/proc/self/status").ok()?)
 }
 
+/// Forgets the peak so far: [`peak_memory_bytes`] then tells the largest size from here on. Where
+/// the kernel does not permit that, it goes on telling the peak of the whole process.
+pub fn reset_peak_memory() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
 /// `VmHWM:     1234 kB` of `/proc/self/status`, in bytes.
 fn high_water_mark(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use crate::job::{self, Job, JobText};
 use crate::terminal::{self, tell};
 
+mod bench;
 mod explain;
 mod hist;
 mod run;
@@ -42,6 +43,9 @@ enum Command {
     Validate(validate::ValidateArguments),
     /// Print percentiles of histogram logs (.hlog), and plot them
     Hist(hist::HistArguments),
+    /// Measure this machine
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
 }
 
 /// Where the SQL text comes from.
@@ -90,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Hist(arguments) => hist::run(&arguments),
+        Command::Bench(command) => bench::run(&command),
     }
 }
 

@@ -1,0 +1,27 @@
+-- Scenario 3b. Scenario 3a with its early results: one change per changed key and flush.
+-- In Velostream's words; `velocore bench scenarios --scenario s3b --dialect velostream` runs it.
+CREATE TABLE market_data (
+  symbol      STRING,
+  trader_id   STRING,
+  price       DOUBLE,
+  quantity    BIGINT,
+  trade_time  TIMESTAMP(3),
+  WATERMARK FOR trade_time AS trade_time - INTERVAL '1' SECOND
+) WITH (
+  'connector' = 'datagen',
+  'number-of-rows' = '1000000',
+  'fields.symbol.distinct' = '100',
+  'fields.symbol.length' = '6',
+  'fields.trader_id.distinct' = '50',
+  'fields.trader_id.length' = '8',
+  'fields.price.min' = '50',
+  'fields.price.max' = '550',
+  'fields.quantity.min' = '1',
+  'fields.quantity.max' = '1000'
+);
+
+SELECT trader_id, symbol, COUNT(*), AVG(price), SUM(quantity), SUM(price * quantity)
+FROM market_data
+GROUP BY trader_id, symbol
+WINDOW TUMBLING (trade_time, INTERVAL '1' MINUTE)
+EMIT CHANGES;
