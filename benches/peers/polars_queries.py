@@ -26,7 +26,7 @@ def s3a(market_data):
     minute = pl.col("trade_time").dt.truncate("1m").alias("window_start")
     return market_data.group_by("trader_id", "symbol", minute).agg(
         pl.len().alias("trades"), pl.col("price").mean().alias("average_price"), pl.col("quantity").sum().alias("volume"),
-        (pl.col("price") * pl.col("quantity")).sum().alias("notional"))
+        (pl.col("price") * pl.col("quantity")).sum().alias("turnover"))
 
 
 def q0(bid):

@@ -1,4 +1,4 @@
 SELECT trader_id, symbol, window_start, COUNT(*) AS trades, AVG(price) AS average_price, SUM(quantity) AS volume,
-  SUM(price * quantity) AS notional
+  SUM(price * quantity) AS turnover
 FROM (SELECT *, date_bin(INTERVAL '1 minute', trade_time) AS window_start FROM market_data)
 GROUP BY trader_id, symbol, window_start

@@ -7,12 +7,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int8Array, UInt32Array};
-use arrow::compute::{concat, take, take_record_batch};
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 
 use crate::batch::{BATCH_ROWS_MAX, Batch};
 use crate::error::ExecutionError;
+use crate::operators::every_row::EveryRow;
 use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics, Output};
 use crate::plan::GroupAggregateSpec;
 use crate::sql::statement::Emit;
@@ -111,43 +111,14 @@ impl GroupAggregate {
         }
     }
 
-    /// One change for each input row, in input order: the batch is folded in rounds in which no
-    /// key appears twice, and the changes of all rounds are put back in order.
+    /// One change for each input row, in input order.
     fn fold_every_row(&mut self, batch: &Batch, out: &mut Output) -> Result<(), ExecutionError> {
-        let keys: Vec<ArrayRef> = self
-            .keys
-            .iter()
-            .map(|&column| batch.column(column).clone())
-            .collect();
-        let mut groups = Vec::new();
-        self.state
-            .find_or_insert(&mut self.packer, &keys, batch.len(), &mut groups);
-        let mut rounds = Vec::new();
-        for round in rounds_of(&groups, self.state.len()) {
-            let rows = UInt32Array::from(round);
-            let part = take_record_batch(batch.rows(), &rows).map_err(failure)?;
-            let ops = batch
-                .ops()
-                .map(|ops| take(ops, &rows, None))
-                .transpose()
-                .map_err(failure)?;
-            let ops = ops.map(|ops| Int8Array::from(ops.to_data()));
-            let part_groups: Vec<GroupIndex> =
-                rows.values().iter().map(|&row| groups[row as usize]).collect();
-            self.tracker.touch(&mut self.state, &part_groups)?;
-            if self.input_is_partial {
-                self.state.merge(&part, self.keys.len(), &part_groups)?;
-            } else {
-                self.state
-                    .update(&part, &part_groups, signs(ops.as_ref()).as_deref())?;
-            }
-            let mut changes = self.tracker.drain(&mut self.state)?;
-            for origin in &mut changes.origins {
-                *origin = rows.value(*origin as usize);
-            }
-            rounds.push(changes);
-        }
-        let changes = in_row_order(rounds)?;
+        let fold = EveryRow {
+            keys: &self.keys,
+            input_is_partial: self.input_is_partial,
+            operator: OPERATOR,
+        };
+        let changes = fold.fold(batch, &mut self.packer, &mut self.state, &mut self.tracker)?;
         self.emit_changes(changes, out)
     }
 
@@ -238,67 +209,4 @@ impl Operator for GroupAggregate {
             late_rows: 0,
         }
     }
-}
-
-/// Rows by how often their group appeared before in the batch: no group twice in a round.
-fn rounds_of(groups: &[GroupIndex], count: usize) -> Vec<Vec<u32>> {
-    let mut seen = vec![0usize; count];
-    let mut rounds: Vec<Vec<u32>> = Vec::new();
-    for (row, &group) in groups.iter().enumerate() {
-        let round = seen[group as usize];
-        seen[group as usize] += 1;
-        if round == rounds.len() {
-            rounds.push(Vec::new());
-        }
-        rounds[round].push(row as u32);
-    }
-    rounds
-}
-
-/// The changes of all rounds, ordered by input row; an update's rows stay adjacent.
-fn in_row_order(rounds: Vec<Changes>) -> Result<Changes, ExecutionError> {
-    let origins: Vec<u32> = rounds
-        .iter()
-        .flat_map(|changes| changes.origins.iter().copied())
-        .collect();
-    let groups: Vec<GroupIndex> = rounds
-        .iter()
-        .flat_map(|changes| changes.groups.iter().copied())
-        .collect();
-    let ops: Vec<i8> = rounds
-        .iter()
-        .flat_map(|changes| changes.ops.iter().copied())
-        .collect();
-    let mut order: Vec<u32> = (0..origins.len() as u32).collect();
-    order.sort_by_key(|&position| origins[position as usize]);
-    let calls = rounds.first().map_or(0, |changes| changes.results.len());
-    let indices = UInt32Array::from(order.clone());
-    let column = |call: usize| -> Result<ArrayRef, ExecutionError> {
-        let parts: Vec<&dyn Array> = rounds
-            .iter()
-            .map(|changes| changes.results[call].as_ref())
-            .collect();
-        let all = concat(&parts).map_err(failure)?;
-        take(&all, &indices, None).map_err(failure)
-    };
-    let results = (0..calls).map(column).collect::<Result<_, _>>()?;
-    let by_order = |position: &u32| *position as usize;
-    Ok(Changes {
-        groups: order
-            .iter()
-            .map(by_order)
-            .map(|position| groups[position])
-            .collect(),
-        results,
-        ops: order.iter().map(by_order).map(|position| ops[position]).collect(),
-        origins: order
-            .iter()
-            .map(by_order)
-            .map(|position| origins[position])
-            .collect(),
-    })
-}
-
-fn failure(error: impl std::fmt::Display) -> ExecutionError {
-    ExecutionError::new(OPERATOR, error)
 }

@@ -138,6 +138,7 @@ pub mod local_window_aggregate;
 pub mod slices;
 pub mod window_aggregate;
 
+mod every_row;
 mod separate_windows;
 mod shared_windows;
 mod window_parts;

@@ -13,7 +13,7 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 
 use crate::batch::Batch;
 use crate::error::ExecutionError;
-use crate::operators::separate_windows::SeparateWindows;
+use crate::operators::separate_windows::{OpenWindow, SeparateWindows};
 use crate::operators::shared_windows::SharedWindows;
 use crate::operators::slices::SliceAssigner;
 use crate::operators::window_parts::{Folder, SliceId, SliceSource, WindowRows, layout_options, part_of};
@@ -40,6 +40,8 @@ pub struct WindowAggregate {
     assigner: Option<SliceAssigner>,
     rows: WindowRows,
     folder: Folder,
+    /// Each row brings a change of its own, at once.
+    every_row: bool,
     windows: Windows,
     layout: Arc<AggregateLayout>,
     key: KeyLayout,
@@ -74,7 +76,7 @@ impl WindowAggregate {
         let emits_changes = matches!(spec.emit, Emit::Changes | Emit::ChangesEveryRow);
         let changes = emits_changes.then_some(ChangeOptions {
             emit_update_before: spec.emit_update_before,
-            elide_unchanged: true,
+            elide_unchanged: spec.emit != Emit::ChangesEveryRow,
             deletes: spec.input_retracts,
         });
         let (assigner, tick_us) = match &spec.window {
@@ -97,6 +99,7 @@ impl WindowAggregate {
                 skips_empty: options.count_rows || options.input_retracts,
             },
             folder: Folder::new(keys, spec.input_is_partial, KeyPacker::new(key.clone())),
+            every_row: spec.emit == Emit::ChangesEveryRow,
             windows,
             layout,
             key,
@@ -113,7 +116,7 @@ impl WindowAggregate {
         self.watermark.saturating_add(self.rows.tick_us)
     }
 
-    fn fold(&mut self, batch: &Batch) -> Result<(), ExecutionError> {
+    fn fold(&mut self, batch: &Batch, out: &mut Output) -> Result<(), ExecutionError> {
         for (id, rows) in self.source.split(batch)? {
             let count = rows.as_ref().map_or(batch.len(), Vec::len);
             let windows = self.open_windows(id);
@@ -127,10 +130,15 @@ impl WindowAggregate {
             match &mut self.windows {
                 Windows::Shared(shared) => shared.fold(id.0, &part, &mut self.folder, make)?,
                 Windows::Separate(separate) => {
-                    for window in windows {
-                        let window = separate.window(window, make);
-                        self.folder
-                            .fold(&part, &mut window.state, window.tracker.as_mut())?;
+                    for id in windows {
+                        let OpenWindow { state, tracker } = separate.window(id, make);
+                        match tracker {
+                            Some(tracker) if self.every_row => {
+                                let changes = self.folder.fold_every_row(&part, state, tracker)?;
+                                self.rows.emit_drained(state, changes, id, out)?;
+                            }
+                            tracker => self.folder.fold(&part, state, tracker.as_mut())?,
+                        }
                     }
                 }
             }
@@ -166,19 +174,19 @@ impl WindowAggregate {
             return Ok(Firing::More);
         }
         for batch in std::mem::take(&mut self.held_back) {
-            self.fold(&batch)?;
+            self.fold(&batch, out)?;
         }
         Ok(Firing::Done)
     }
 }
 
 impl Operator for WindowAggregate {
-    fn process(&mut self, _input: usize, batch: Batch, _out: &mut Output) -> Result<(), ExecutionError> {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<(), ExecutionError> {
         if self.is_firing {
             self.held_back.push(batch);
             return Ok(());
         }
-        self.fold(&batch)
+        self.fold(&batch, out)
     }
 
     fn advance(&mut self, watermark: WatermarkUs, out: &mut Output) -> Result<Firing, ExecutionError> {

@@ -13,11 +13,12 @@ use arrow::datatypes::{Int64Type, SchemaRef};
 use crate::batch::{BATCH_ROWS_MAX, Batch};
 use crate::error::ExecutionError;
 use crate::operators::Output;
+use crate::operators::every_row::EveryRow;
 use crate::operators::slices::{SliceAssigner, event_times, split_by, split_by_slice, time_in_unit};
 use crate::plan::{WindowAggregateSpec, WindowInput, WindowKind};
 use crate::state::accumulators::layout::LayoutOptions;
 use crate::state::accumulators::{GroupState, signs};
-use crate::state::changes::{ChangeTracker, rows_of};
+use crate::state::changes::{ChangeTracker, Changes, rows_of};
 use crate::state::group_table::GroupIndex;
 use crate::state::key_columns::word_column;
 use crate::state::keys::KeyPacker;
@@ -179,6 +180,21 @@ impl Folder {
         }
     }
 
+    /// Folds all rows of `batch` into `state`; one change for each of them.
+    pub fn fold_every_row(
+        &mut self,
+        batch: &Batch,
+        state: &mut GroupState,
+        tracker: &mut ChangeTracker,
+    ) -> Result<Changes, ExecutionError> {
+        let fold = EveryRow {
+            keys: &self.keys,
+            input_is_partial: self.input_is_partial,
+            operator: OPERATOR,
+        };
+        fold.fold(batch, &mut self.packer, state, tracker)
+    }
+
     /// Bytes allocated.
     pub fn allocated_bytes(&self) -> usize {
         self.packer.allocated_bytes() + self.groups.capacity() * size_of::<GroupIndex>()
@@ -246,6 +262,17 @@ impl WindowRows {
             return Ok(());
         }
         let changes = tracker.drain(state)?;
+        self.emit_drained(state, changes, window, out)
+    }
+
+    /// Emits changes of `state`.
+    pub fn emit_drained(
+        &self,
+        state: &GroupState,
+        changes: Changes,
+        window: SliceId,
+        out: &mut Output,
+    ) -> Result<(), ExecutionError> {
         let bounds = self.bounds(window, changes.ops.len());
         let (rows, ops) = changes.into_rows(state, &self.schema, bounds)?;
         let mut at = 0;

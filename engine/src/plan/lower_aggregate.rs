@@ -305,7 +305,7 @@ impl Builder<'_> {
             input_retracts: input.changelog.has_ops(),
             emit_update_before: false,
         };
-        let partitioning = self.choose(&prepared, &input, "the window aggregation");
+        let partitioning = uncombined(self.choose(&prepared, &input, "the window aggregation"), emit);
         let time_type = match &spec.window {
             WindowInput::Assign(window) => input.schema.field(window.time_column).data_type().clone(),
             WindowInput::Attached { end_column, .. } => input.schema.field(*end_column).data_type().clone(),
@@ -361,12 +361,7 @@ impl Builder<'_> {
             input_retracts: input.changelog.has_ops(),
             emit_update_before: false,
         };
-        let mut partitioning = self.choose(&prepared, &input, "the aggregation");
-        if emit == Emit::ChangesEveryRow && matches!(partitioning, Partitioning::LocalGlobal(_)) {
-            partitioning = Partitioning::HashByKey(
-                "EMIT CHANGES EVERY ROW answers each row, so rows may not be combined on the way".to_string(),
-            );
-        }
+        let partitioning = uncombined(self.choose(&prepared, &input, "the aggregation"), emit);
         let mut below = prepared.input;
         if let Partitioning::LocalGlobal(_) = &partitioning {
             let schema =
@@ -513,6 +508,16 @@ impl Prepared {
             }
             None => {}
         }
+    }
+}
+
+/// The partitioning under `emit`: where each row is answered, rows are not combined on the way.
+fn uncombined(partitioning: Partitioning, emit: Emit) -> Partitioning {
+    match partitioning {
+        Partitioning::LocalGlobal(_) if emit == Emit::ChangesEveryRow => Partitioning::HashByKey(
+            "EMIT CHANGES EVERY ROW answers each row, so rows may not be combined on the way".to_string(),
+        ),
+        other => other,
     }
 }
 

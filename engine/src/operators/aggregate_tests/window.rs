@@ -77,6 +77,8 @@ struct Outcome {
     expected: BTreeSet<Vec<String>>,
     late: u64,
     expected_late: u64,
+    /// Pairs of a row and a window that it fell into in time.
+    folded: u64,
 }
 
 fn text_of_ms(time: i64) -> String {
@@ -113,7 +115,7 @@ fn run(seed: u64, keys: &[usize], calls: &[AggregateCall], run: &Run) -> Outcome
     let mut owner = WindowAggregate::new(&spec, input, output_schema(keys, calls, &bounds())).unwrap();
     let mut out = Output::new();
     let mut windows = BTreeMap::<(i64, i64), BTreeMap<Vec<String>, Vec<Row>>>::new();
-    let (mut watermark_ms, mut expected_late) = (i64::MIN / 2000, 0);
+    let (mut watermark_ms, mut expected_late, mut folded) = (i64::MIN / 2000, 0, 0);
     assert!(watermark_ms * 1000 > WATERMARK_NONE);
     let mut now = 0;
     for _ in 0..40 {
@@ -134,6 +136,7 @@ fn run(seed: u64, keys: &[usize], calls: &[AggregateCall], run: &Run) -> Outcome
             let open = all.iter().filter(|&&(_, end)| end - 1 > watermark_ms);
             expected_late += u64::from(!all.is_empty() && open.clone().count() == 0);
             for &window in open {
+                folded += 1;
                 windows
                     .entry(window)
                     .or_default()
@@ -184,6 +187,7 @@ fn run(seed: u64, keys: &[usize], calls: &[AggregateCall], run: &Run) -> Outcome
         expected,
         late: owner.statistics().late_rows,
         expected_late,
+        folded,
     }
 }
 
@@ -311,6 +315,24 @@ fn each_window_is_the_batch_answer_over_its_rows_and_late_rows_are_counted() {
                 check(seed * 10 + more as u64, keys, &plain_calls(), &run);
             }
         }
+    }
+}
+
+#[test]
+fn every_row_brings_one_change_in_each_of_its_windows() {
+    for (seed, kind) in (1500..).zip(KINDS) {
+        let settings = Run {
+            emit: Emit::ChangesEveryRow,
+            ..settings(kind)
+        };
+        check(seed, &[0], &plain_calls(), &settings);
+        let outcome = run(seed, &[0], &plain_calls(), &settings);
+        let is_addition = |batch: &Batch| {
+            let rows = 0..batch.len();
+            rows.filter(|&row| batch.op(row).is_addition()).count() as u64
+        };
+        let additions: u64 = outcome.batches.iter().map(is_addition).sum();
+        assert_eq!(additions, outcome.folded, "{kind:?}");
     }
 }
 
