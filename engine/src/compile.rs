@@ -23,9 +23,11 @@ pub struct Job {
     pub explanations: Vec<String>,
 }
 
-/// Compiles a job file; `overrides` are settings as `SET` would give them, applied last.
-pub fn compile(sql: &str, overrides: &[SetOption]) -> Result<Job, SqlError> {
+/// Compiles a job file for any number of shards, or for just `shards`; `overrides` are settings as `SET`
+/// would give them, applied last.
+pub fn compile(sql: &str, overrides: &[SetOption], shards: Option<usize>) -> Result<Job, SqlError> {
     let mut compiler = Compiler::default();
+    compiler.settings.one_shard = shards == Some(1);
     for statement in parser::parse(sql)? {
         compiler.statement(statement)?;
     }

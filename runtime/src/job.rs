@@ -80,12 +80,13 @@ impl JobText {
         Ok(JobText { name, sql })
     }
 
-    /// Compiles the text; `overrides` are `--set` options, applied after the text's own `SET`s.
+    /// Compiles the text for any number of shards, or for just `shards`; `overrides` are `--set` options,
+    /// applied after the text's own `SET`s.
     ///
     /// # Errors
     /// What the SQL front end refuses.
-    pub fn compile(&self, overrides: &[SetOption]) -> Result<Job, SqlError> {
-        compile(&self.sql, overrides)
+    pub fn compile(&self, overrides: &[SetOption], shards: Option<usize>) -> Result<Job, SqlError> {
+        compile(&self.sql, overrides, shards)
     }
 
     /// The error as a terminal shows it.

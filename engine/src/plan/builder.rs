@@ -230,7 +230,10 @@ impl Builder<'_> {
             schema: schema_of(fields),
             changelog: Changelog::Append,
             event_time,
-            distribution: Distribution::Source,
+            distribution: match self.settings.one_shard {
+                true => Distribution::Single,
+                false => Distribution::Source,
+            },
             growth: StateGrowth::Stateless,
         });
         let shared = SharedSource {

@@ -9,6 +9,8 @@ use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_physical_expr::aggregate::{LoweredAggregate, LoweredAggregateBuilder};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
+use crate::plan::shift_timestamp::with_fast_shifts;
+
 /// Makes physical expressions.
 #[derive(Debug, Default)]
 pub(crate) struct Expressions {
@@ -19,7 +21,8 @@ pub(crate) struct Expressions {
 impl Expressions {
     /// `expression` over columns of `schema`.
     pub(crate) fn physical(&self, expression: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
-        create_physical_expr(expression, schema, &self.properties, &self.context)
+        let physical = create_physical_expr(expression, schema, &self.properties, &self.context)?;
+        with_fast_shifts(physical, schema.as_arrow())
     }
 
     /// An aggregate call over columns of `schema`.

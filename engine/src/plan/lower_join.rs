@@ -138,6 +138,10 @@ impl Builder<'_> {
         (left, left_keys): (&Lowered, &[usize]),
         (right, right_keys): (&Lowered, &[usize]),
     ) -> (NodeId, NodeId) {
+        let is_single = |side: &Lowered| self.nodes[side.node].distribution == Distribution::Single;
+        if is_single(left) && is_single(right) {
+            return (left.node, right.node);
+        }
         let reason = "one row a window is cheaper to copy to every shard than the other side is to move";
         match (self.is_single_row(left.node), self.is_single_row(right.node)) {
             (false, true) => {

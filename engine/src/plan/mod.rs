@@ -27,6 +27,7 @@ mod lower_over;
 mod lowered;
 pub mod partitioner;
 mod scans;
+mod shift_timestamp;
 pub mod window_tvf;
 
 /// Index into [`StreamPlan::nodes`].
@@ -55,6 +56,9 @@ pub struct Settings {
     /// Event times further than this ahead of the wall clock are clamped and counted
     /// (`scan.watermark.max-future`), microseconds; `None` = trusted.
     pub max_future_us: Option<u64>,
+    /// The job runs on one shard: all rows are where they are needed, so nothing is exchanged and
+    /// nothing is aggregated in two phases. Not a SET option: the command line knows it.
+    pub one_shard: bool,
 }
 
 impl Default for Settings {
@@ -64,6 +68,7 @@ impl Default for Settings {
             two_phase: true,
             idle_timeout_us: None,
             max_future_us: None,
+            one_shard: false,
         }
     }
 }

@@ -65,11 +65,12 @@ impl ScenarioRun {
         dialect: Dialect,
         source: RowSource,
         rows: u64,
+        shards: usize,
         directory: &Path,
         sink: &str,
     ) -> Result<ScenarioRun, BenchError> {
         assert!(rows > 0, "invariant: a scenario has rows");
-        let job = scenario_job::compile(scenario, dialect);
+        let job = scenario_job::compile(scenario, dialect, shards);
         let data = ScenarioData::new(scenario, SEED);
         let wanted = scenario_rows::project(&data, scenario_job::wanted_columns(&job));
         let mut connectors = ConnectorConfig::default();

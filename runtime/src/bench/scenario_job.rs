@@ -63,9 +63,9 @@ pub fn text(scenario: Scenario, dialect: Dialect) -> &'static str {
     }
 }
 
-/// The compiled job file; a test compiles all of them.
-pub fn compile(scenario: Scenario, dialect: Dialect) -> Job {
-    let job = compile_sql(text(scenario, dialect), &[])
+/// The job file compiled for `shards`; a test compiles all of them.
+pub fn compile(scenario: Scenario, dialect: Dialect, shards: usize) -> Job {
+    let job = compile_sql(text(scenario, dialect), &[], Some(shards))
         .unwrap_or_else(|error| panic!("invariant: the file of {} compiles: {error}", scenario.name()));
     assert_eq!(
         source(&job.plan).table.name,

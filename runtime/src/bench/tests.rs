@@ -42,7 +42,7 @@ fn results(
     shards: usize,
     directory: &Path,
 ) -> (BTreeMap<Vec<String>, i64>, u64) {
-    let prepared = ScenarioRun::prepare(scenario, dialect, source, ROWS, directory, "memory");
+    let prepared = ScenarioRun::prepare(scenario, dialect, source, ROWS, shards, directory, "memory");
     let (job, config) = prepared.as_ref().expect("prepared").job();
     let context = ConnectorContext::prepare_with(&job.plan, shards, config).expect("connected");
     let context = Arc::new(context);
@@ -123,7 +123,7 @@ fn scenario_3b_leaves_the_same_rows_after_all_its_changes() {
 fn every_job_file_is_one_query_that_runs_as_it_stands() {
     for scenario in Scenario::ALL {
         for dialect in Dialect::ALL {
-            let job = compile(scenario, dialect);
+            let job = compile(scenario, dialect, 2);
             assert_eq!((queries(&job), prints(&job)), (1, true));
             ConnectorContext::prepare(&job.plan, 1).expect("its connectors are right");
             // Files are shared between dialects, and between scenarios with the same data.
@@ -131,7 +131,7 @@ fn every_job_file_is_one_query_that_runs_as_it_stands() {
                 Scenario::S3b => Scenario::S3a,
                 other => other,
             };
-            let columns = declared_columns(&compile(same_data, Dialect::Flink));
+            let columns = declared_columns(&compile(same_data, Dialect::Flink, 2));
             assert_eq!(declared_columns(&job), columns);
         }
     }
@@ -145,6 +145,7 @@ fn a_measurement_is_one_line_of_json() {
         Dialect::Velostream,
         RowSource::Memory,
         ROWS,
+        1,
         directory.path(),
         "blackhole",
     );
@@ -183,7 +184,7 @@ fn a_directory_that_cannot_be_made_is_named() {
     let directory = TemporaryDirectory::create();
     let below_a_file = directory.file("taken", "").join("deeper");
     let (dialect, source) = (Dialect::Flink, RowSource::Parquet);
-    let prepared = ScenarioRun::prepare(Scenario::S0, dialect, source, 10, &below_a_file, "blackhole");
+    let prepared = ScenarioRun::prepare(Scenario::S0, dialect, source, 10, 1, &below_a_file, "blackhole");
     let message = prepared.err().expect("refused").to_string();
     assert!(
         message.contains("taken/deeper") && message.contains("--directory"),

@@ -93,7 +93,15 @@ fn run_scenarios(arguments: &ScenariosArguments) -> Result<(), ExitCode> {
     };
     for &scenario in scenarios {
         let (dialect, source, rows) = (arguments.dialect, arguments.source, arguments.rows);
-        let prepared = ScenarioRun::prepare(scenario, dialect, source, rows, directory.path(), SINK);
+        let prepared = ScenarioRun::prepare(
+            scenario,
+            dialect,
+            source,
+            rows,
+            options.cores.len(),
+            directory.path(),
+            SINK,
+        );
         let prepared = prepared.map_err(|error| failed(scenario, &error))?;
         for _ in 0..arguments.repeat {
             let (report, measurement) = prepared.run(&options).map_err(|error| failed(scenario, &error))?;

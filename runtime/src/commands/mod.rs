@@ -67,15 +67,15 @@ struct JobArguments {
 }
 
 impl JobArguments {
-    /// The compiled job and its text; an error has been told and is an exit code.
-    fn compile(&self) -> Result<(JobText, Job), ExitCode> {
+    /// The job, compiled for `shards` or for any number, and its text; an error has been told and is an exit code.
+    fn compile(&self, shards: Option<usize>) -> Result<(JobText, Job), ExitCode> {
         let text = match (&self.execute, &self.file) {
             (Some(sql), _) => Ok(JobText::from_argument(sql)),
             (None, Some(path)) => JobText::read(path),
             (None, None) => Err("name a job file or give --execute".to_owned()),
         };
         let text = text.map_err(|message| fail(EXIT_USAGE, &message))?;
-        match text.compile(&self.settings) {
+        match text.compile(&self.settings, shards) {
             Ok(job) => Ok((text, job)),
             Err(error) => {
                 tell(&text.render(&error));

@@ -71,7 +71,7 @@ pub(super) fn run(arguments: &RunArguments) -> ExitCode {
         Ok(placement) => placement,
         Err(error) => return fail(EXIT_USAGE, &error.to_string()),
     };
-    let (text, job) = match arguments.job.compile() {
+    let (text, job) = match arguments.job.compile(Some(placement.cores.len())) {
         Ok(compiled) => compiled,
         Err(code) => return code,
     };

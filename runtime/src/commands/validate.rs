@@ -17,7 +17,7 @@ pub(super) struct ValidateArguments {
 }
 
 pub(super) fn run(arguments: &ValidateArguments) -> ExitCode {
-    let (text, job) = match arguments.job.compile() {
+    let (text, job) = match arguments.job.compile(None) {
         Ok(compiled) => compiled,
         Err(code) => return code,
     };

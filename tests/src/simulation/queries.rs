@@ -160,7 +160,7 @@ fn plan(query: &Query, two_phase: bool) -> Arc<StreamPlan> {
         "SET 'table.optimizer.agg-phase-strategy' = '{strategy}';{TABLE}{};",
         query.sql
     );
-    match compile(&sql, &[]) {
+    match compile(&sql, &[], None) {
         Ok(job) => job.plan,
         Err(error) => panic!(
             "{} does not compile: {}",
