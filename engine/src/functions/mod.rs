@@ -17,6 +17,7 @@ mod planner;
 mod query_parameter;
 mod registry;
 mod regular_expressions;
+pub(crate) mod shift_timestamp;
 mod split_index;
 mod strings;
 pub(crate) mod text;

@@ -9,7 +9,7 @@ use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_physical_expr::aggregate::{LoweredAggregate, LoweredAggregateBuilder};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
-use crate::plan::shift_timestamp::with_fast_shifts;
+use crate::functions::shift_timestamp::with_fast_shifts;
 
 /// Makes physical expressions.
 #[derive(Debug, Default)]

@@ -27,7 +27,6 @@ mod lower_over;
 mod lowered;
 pub mod partitioner;
 mod scans;
-mod shift_timestamp;
 pub mod window_tvf;
 
 /// Index into [`StreamPlan::nodes`].

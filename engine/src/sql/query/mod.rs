@@ -29,7 +29,7 @@ use datafusion_sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlTo
 use sqlparser::ast::{Expr, Statement};
 
 use crate::error::SqlError;
-use crate::functions;
+use crate::functions::{self, shift_timestamp::with_fast_shifts};
 use crate::sql::catalog::Catalog;
 use crate::sql::query::context::CatalogContext;
 use crate::sql::query::errors::sql_error;
@@ -82,7 +82,7 @@ impl<'a> QueryPlanner<'a> {
                 &ExecutionProps::new(),
                 &PhysicalPlanningContext::default(),
             )?;
-            Ok((physical, field))
+            Ok((with_fast_shifts(physical, schema.as_arrow())?, field))
         };
         plan().map_err(|error| sql_error(error, expression))
     }
