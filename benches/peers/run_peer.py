@@ -47,7 +47,7 @@ def datafusion_batches(query, file_format, table, glob):
     context = SessionContext(SessionConfig().with_target_partitions(THREADS))
     register = {"parquet": context.register_parquet, "ndjson": context.register_json, "csv": context.register_csv}[file_format]
     extension = {"parquet": ".parquet", "ndjson": ".ndjson", "csv": ".csv"}[file_format]
-    register(table, os.path.dirname(glob) + "/", file_extension=extension)
+    register(table, os.path.dirname(glob) + "/", file_extension=extension, schema=arrow_schema(table))
     started = begin()
     for batch in context.sql(sql_of("datafusion", query)).execute_stream():
         yield batch.to_pyarrow()
@@ -59,9 +59,19 @@ def polars_batches(query, file_format, table, glob):
     import polars_queries
     scan = {"parquet": pl.scan_parquet, "ndjson": pl.scan_ndjson, "csv": pl.scan_csv}[file_format]
     started = begin()
-    frame = getattr(polars_queries, query)(scan(glob)).collect(engine="streaming")
+    rows = scan(glob)
+    if file_format != "parquet":
+        times = [name for name, kind in COLUMNS[table].items() if kind == "TIMESTAMP"]
+        rows = rows.with_columns(pl.col(times).str.to_datetime("%Y-%m-%d %H:%M:%S%.f"))
+    frame = getattr(polars_queries, query)(rows).collect(engine="streaming")
     yield from frame.to_arrow().to_batches()
     yield started
+
+
+def arrow_schema(table):
+    import pyarrow as pa
+    types = {"BIGINT": pa.int64(), "DOUBLE": pa.float64(), "VARCHAR": pa.string(), "TIMESTAMP": pa.timestamp("ms")}
+    return pa.schema([(name, types[kind]) for name, kind in COLUMNS[table].items()])
 
 
 def begin():

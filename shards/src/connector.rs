@@ -78,6 +78,8 @@ pub struct SourceStatistics {
     pub bytes: u64,
     /// Records that could not be decoded and were skipped or sent to the dead-letter file.
     pub malformed: u64,
+    /// Rows that it left out because the query's filter does not want them.
+    pub filtered: u64,
 }
 
 /// A sink's part on one shard.

@@ -1,8 +1,9 @@
 WITH counts AS (
   SELECT auction, COUNT(*) AS num, starttime
   FROM (
-    SELECT auction, date_bin(INTERVAL '2 seconds', "dateTime") - k * INTERVAL '2 seconds' AS starttime
-    FROM bid CROSS JOIN (VALUES (0), (1), (2), (3), (4)) AS steps(k)
+    SELECT auction, date_bin(INTERVAL '2 seconds', "dateTime") - k AS starttime
+    FROM bid CROSS JOIN (VALUES (INTERVAL '0 seconds'), (INTERVAL '2 seconds'), (INTERVAL '4 seconds'),
+      (INTERVAL '6 seconds'), (INTERVAL '8 seconds')) AS steps(k)
   )
   GROUP BY auction, starttime
 )

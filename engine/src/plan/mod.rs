@@ -19,6 +19,7 @@ mod aggregate_calls;
 pub mod builder;
 mod changelog_inference;
 mod display;
+pub mod early_filter;
 pub mod explain;
 mod expressions;
 mod lower_aggregate;

@@ -385,7 +385,14 @@ impl Shard {
             .filter_map(SourceEnd::watermark)
             .min()
             .unwrap_or(engine::time::WATERMARK_NONE);
-        self.control.counters(self.id).publish(&self.counters);
+        let filtered: u64 = self
+            .sources
+            .iter()
+            .map(|source| source.statistics().filtered)
+            .sum();
+        let mut counters = self.counters;
+        counters.rows_in += filtered;
+        self.control.counters(self.id).publish(&counters);
     }
 }
 

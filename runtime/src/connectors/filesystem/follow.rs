@@ -343,6 +343,7 @@ impl Source for FollowedFiles {
         SourceStatistics {
             bytes: self.bytes,
             malformed: self.text.malformed(),
+            filtered: 0,
         }
     }
 }

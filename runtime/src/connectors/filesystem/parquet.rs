@@ -16,7 +16,10 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::schema::types::SchemaDescriptor;
 use shards::connector::ConnectorError;
+
+use super::pushed_filter::PushedFilter;
 
 /// Rows decoded at once.
 const BATCH_ROWS: usize = engine::batch::BATCH_ROWS_MAX;
@@ -50,6 +53,16 @@ impl ParquetFile {
             path: path.to_path_buf(),
             metadata,
         })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file's own columns.
+    pub fn columns(&self) -> &SchemaDescriptor {
+        self.metadata.parquet_schema()
     }
 
     /// How many row groups it has.
@@ -95,29 +108,21 @@ impl ParquetFile {
         Ok(columns)
     }
 
-    /// The rows of these row groups from row `offset` on, with the columns of `wanted`.
+    /// The rows of these row groups from `place` on, with the columns of `wanted`; of them, those that
+    /// `filter` keeps.
     ///
     /// # Errors
     /// When the file cannot be opened any more.
     pub fn read(
         &self,
         row_groups: Vec<usize>,
-        offset: usize,
+        place: ParquetPlace,
         wanted: &SchemaRef,
+        filter: Option<&PushedFilter>,
     ) -> Result<ParquetRows, ConnectorError> {
-        let failed = |error: &dyn std::fmt::Display| {
-            ConnectorError::new(format!("cannot read {}: {error}", self.path.display()))
-        };
         let columns = self.match_columns(wanted).map_err(ConnectorError::new)?;
-        let file = File::open(&self.path).map_err(|error| failed(&error))?;
-        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), columns.iter().copied());
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
-            .with_projection(mask)
-            .with_row_groups(row_groups)
-            .with_offset(offset)
-            .with_batch_size(BATCH_ROWS)
-            .build()
-            .map_err(|error| failed(&error))?;
+        let file = File::open(&self.path)
+            .map_err(|error| ConnectorError::new(format!("cannot read {}: {error}", self.path.display())))?;
         // The reader gives columns in the file's order; `order[i]` is where wanted column `i` is.
         let mut in_file_order = columns.clone();
         in_file_order.sort_unstable();
@@ -128,48 +133,83 @@ impl ParquetFile {
                 .expect("invariant: every wanted column is read")
         });
         Ok(ParquetRows {
-            path: self.path.clone(),
+            source: self.clone(),
+            file,
+            mask: ProjectionMask::roots(self.metadata.parquet_schema(), columns.iter().copied()),
             order: order.collect(),
             wanted: Arc::clone(wanted),
-            reader,
+            filter: filter.cloned(),
+            row_groups,
+            place,
+            reader: None,
+            filtered: 0,
         })
     }
 }
 
-/// The rows of some row groups of one file.
+/// How far the rows of some row groups have been handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ParquetPlace {
+    /// The row group being read, by its position among those to be read.
+    pub group: usize,
+    /// Rows of it handed out, those filtered out not among them.
+    pub row: usize,
+}
+
+/// The rows of some row groups of one file; one group is open at a time, so that a filter looks at
+/// no more than that at once.
 pub struct ParquetRows {
-    path: PathBuf,
+    source: ParquetFile,
+    file: File,
+    mask: ProjectionMask,
     order: Vec<usize>,
     wanted: SchemaRef,
-    reader: ParquetRecordBatchReader,
+    filter: Option<PushedFilter>,
+    row_groups: Vec<usize>,
+    place: ParquetPlace,
+    reader: Option<ParquetRecordBatchReader>,
+    filtered: u64,
 }
 
 impl std::fmt::Debug for ParquetRows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ParquetRows")
-            .field("path", &self.path)
+            .field("path", &self.source.path)
             .finish_non_exhaustive()
     }
 }
 
 impl ParquetRows {
+    /// Where to go on after what was read.
+    pub fn place(&self) -> ParquetPlace {
+        self.place
+    }
+
+    /// Rows that the filter has left out since this was last asked.
+    pub fn take_filtered(&mut self) -> u64 {
+        std::mem::take(&mut self.filtered)
+    }
+
     /// The next rows; `None` at the end.
     ///
     /// # Errors
     /// A damaged page, a value that does not fit the declared type.
     pub fn read(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
-        let Some(rows) = self.reader.next() else {
+        let Some(rows) = self.next_rows()? else {
             return Ok(None);
         };
-        let rows = rows
-            .map_err(|error| ConnectorError::new(format!("cannot read {}: {error}", self.path.display())))?;
         let mut columns = Vec::with_capacity(self.order.len());
         for (field, &position) in self.wanted.fields().iter().zip(&self.order) {
-            let column = self.cast(rows.column(position), field.name(), field.data_type())?;
+            let column = cast_column(
+                &self.source.path,
+                rows.column(position),
+                field.name(),
+                field.data_type(),
+            )?;
             if !field.is_nullable() && column.null_count() > 0 {
                 return Err(ConnectorError::new(format!(
                     "{}, column '{}': a value is NULL, the table declares NOT NULL",
-                    self.path.display(),
+                    self.source.path.display(),
                     field.name()
                 )));
             }
@@ -177,25 +217,78 @@ impl ParquetRows {
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.wanted), columns, &options)
-            .map_err(|error| ConnectorError::new(format!("cannot read {}: {error}", self.path.display())))?;
+            .map_err(|error| self.failed(&error))?;
         Ok(Some(batch))
     }
 
-    fn cast(&self, column: &ArrayRef, name: &str, wanted: &DataType) -> Result<ArrayRef, ConnectorError> {
-        if column.data_type() == wanted {
-            return Ok(Arc::clone(column));
+    /// The next rows as the file has them.
+    fn next_rows(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
+        while let Some(&group) = self.row_groups.get(self.place.group) {
+            if self.reader.is_none() {
+                self.reader = Some(self.open(group)?);
+            }
+            let reader = self
+                .reader
+                .as_mut()
+                .expect("invariant: the group was just opened");
+            if let Some(rows) = reader.next() {
+                let rows = rows.map_err(|error| self.failed(&error))?;
+                self.place.row += rows.num_rows();
+                return Ok(Some(rows));
+            }
+            let rows = self.source.metadata.metadata().row_group(group).num_rows();
+            self.filtered += u64::try_from(rows).unwrap_or(0) - self.place.row as u64;
+            self.place = ParquetPlace {
+                group: self.place.group + 1,
+                row: 0,
+            };
+            self.reader = None;
         }
-        let options = CastOptions {
-            safe: false,
-            ..CastOptions::default()
-        };
-        cast_with_options(column.as_ref(), wanted, &options).map_err(|error| {
-            ConnectorError::new(format!(
-                "{}, column '{name}': a value does not fit {wanted}, the type declared: {error}",
-                self.path.display()
-            ))
-        })
+        Ok(None)
     }
+
+    fn open(&self, group: usize) -> Result<ParquetRecordBatchReader, ConnectorError> {
+        let file = self.file.try_clone().map_err(|error| self.failed(&error))?;
+        let metadata = self.source.metadata.clone();
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
+            .with_projection(self.mask.clone())
+            .with_row_groups(vec![group])
+            .with_offset(self.place.row)
+            .with_batch_size(BATCH_ROWS);
+        if let Some(filter) = &self.filter {
+            builder = builder.with_row_filter(filter.row_filter(&self.source)?);
+        }
+        builder.build().map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &dyn std::fmt::Display) -> ConnectorError {
+        ConnectorError::new(format!("cannot read {}: {error}", self.source.path.display()))
+    }
+}
+
+/// `column` of the file as the type that the table declares.
+///
+/// # Errors
+/// A value does not fit.
+pub fn cast_column(
+    path: &Path,
+    column: &ArrayRef,
+    name: &str,
+    wanted: &DataType,
+) -> Result<ArrayRef, ConnectorError> {
+    if column.data_type() == wanted {
+        return Ok(Arc::clone(column));
+    }
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    cast_with_options(column.as_ref(), wanted, &options).map_err(|error| {
+        ConnectorError::new(format!(
+            "{}, column '{name}': a value does not fit {wanted}, the type declared: {error}",
+            path.display()
+        ))
+    })
 }
 
 /// Whether values of a file's column may be taken for a declared type: the same kind of value, in

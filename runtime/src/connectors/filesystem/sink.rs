@@ -392,7 +392,17 @@ mod tests {
         assert!(sink.close().unwrap());
         let part = directory.path().join("part-0-0.parquet");
         let file = super::super::parquet::ParquetFile::load(&part).unwrap();
-        let rows = file.read(vec![0], 0, &schema()).unwrap().read().unwrap().unwrap();
+        let rows = file
+            .read(
+                vec![0],
+                super::super::parquet::ParquetPlace::default(),
+                &schema(),
+                None,
+            )
+            .unwrap()
+            .read()
+            .unwrap()
+            .unwrap();
         assert_eq!(rows.num_rows(), 1000);
         assert_eq!(rows.column(0).null_count(), 0);
     }

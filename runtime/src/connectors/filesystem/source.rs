@@ -19,7 +19,8 @@ use shards::clock::Nanos;
 use shards::connector::{ConnectorError, Source, SourcePoll, SourceStatistics, SplitId};
 
 use super::blocks::{BlockRecords, FileBlocks, line_number_at};
-use super::parquet::ParquetRows;
+use super::parquet::{ParquetPlace, ParquetRows};
+use super::pushed_filter::PushedFilter;
 use super::stream::{FileStream, StreamPlace};
 use super::{Content, FilesystemTable, InputFile};
 use crate::connectors::decoding::TextRows;
@@ -55,7 +56,7 @@ enum Reader {
 enum Resume {
     Block(u64),
     Stream(StreamPlace),
-    Row(usize),
+    Parquet(ParquetPlace),
 }
 
 /// Where the text being decoded comes from.
@@ -80,10 +81,13 @@ pub struct FilesystemSource {
     shard: u64,
     shards: u64,
     watermark: Option<SourceWatermark>,
+    /// What the Parquet decoder filters.
+    filter: Option<PushedFilter>,
     splits: Vec<FileSplit>,
     current: Option<Current>,
     text: Option<TextRows>,
     bytes: u64,
+    filtered: u64,
 }
 
 impl FilesystemSource {
@@ -99,15 +103,18 @@ impl FilesystemSource {
     ) -> Result<FilesystemSource, ConnectorError> {
         let layout = IngestLayout::new(source);
         let text = table.text_rows(&layout)?;
+        let filter = PushedFilter::new(source, &layout);
         let mut part = FilesystemSource {
             layout,
             shard: shard as u64,
             shards: shards as u64,
             watermark: source.watermark.clone(),
+            filter,
             splits: Vec::new(),
             current: None,
             text,
             bytes: 0,
+            filtered: 0,
             table,
         };
         for (file, input) in part.table.files.iter().enumerate() {
@@ -120,7 +127,7 @@ impl FilesystemSource {
                     resume: match input.content {
                         Content::Blocks => Resume::Block(first),
                         Content::Stream(_) => Resume::Stream(StreamPlace { offset: 0, line: 1 }),
-                        Content::Parquet(_) => Resume::Row(0),
+                        Content::Parquet(_) => Resume::Parquet(ParquetPlace::default()),
                     },
                     header: Box::default(),
                     time: i64::MIN,
@@ -143,14 +150,12 @@ impl FilesystemSource {
         let reader = reader.as_mut().expect("invariant: the split was just opened");
         let place = match reader {
             Reader::Parquet(reader) => {
-                let Some(rows) = reader.read()? else {
+                let rows = reader.read()?;
+                self.filtered += reader.take_filtered();
+                let Some(rows) = rows else {
                     return Ok(false);
                 };
-                let delivered = match *resume {
-                    Resume::Row(row) => row,
-                    _ => 0,
-                };
-                *resume = Resume::Row(delivered + rows.num_rows());
+                *resume = Resume::Parquet(reader.place());
                 self.current = Some(Current::Rows { split, rows });
                 return Ok(true);
             }
@@ -222,10 +227,10 @@ impl FilesystemSource {
                 self.table.boundary(),
                 place,
             )?),
-            (Content::Parquet(file), Resume::Row(row)) => {
+            (Content::Parquet(file), Resume::Parquet(place)) => {
                 let first = input.first_piece_of(self.shard, self.shards) as usize;
                 let groups = (first..file.row_groups()).step_by(self.shards as usize).collect();
-                Reader::Parquet(file.read(groups, row, &self.layout.physical)?)
+                Reader::Parquet(file.read(groups, place, &self.layout.physical, self.filter.as_ref())?)
             }
             (content, resume) => unreachable!("invariant: {content:?} is never resumed at {resume:?}"),
         };
@@ -303,6 +308,7 @@ impl Source for FilesystemSource {
         SourceStatistics {
             bytes: self.bytes,
             malformed: self.text.as_ref().map_or(0, TextRows::malformed),
+            filtered: self.filtered,
         }
     }
 }

@@ -6,6 +6,10 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Int64Type};
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::Column;
+use engine::compile::compile;
+use engine::plan::{NodeKind, SourceSpec, SourceWatermark};
 use shards::connector::{ConnectorError, Source, SourcePoll};
 
 use super::*;
@@ -23,12 +27,16 @@ fn sources(path: &Path, options: &[(&str, &str)], shards: usize) -> Result<Vec<B
         .map_or(BLOCK_BYTES, |(_, bytes)| bytes.parse().unwrap());
     let mut all = vec![("connector", "filesystem"), ("path", path)];
     all.extend(options);
-    let spec = source_spec(table("t", COLUMNS, &all));
+    sources_of(&source_spec(table("t", COLUMNS, &all)), block_bytes, shards)
+}
+
+/// The sources of all shards of `spec`.
+fn sources_of(spec: &SourceSpec, block_bytes: u64, shards: usize) -> Result<Vec<Box<dyn Source>>, String> {
     let options = TableOptions::new(&spec.table).map_err(|error| error.to_string())?;
-    let prepared = FilesystemTable::prepare_with(&options, &IngestLayout::new(&spec), block_bytes);
+    let prepared = FilesystemTable::prepare_with(&options, &IngestLayout::new(spec), block_bytes);
     let prepared = Arc::new(prepared.map_err(|error| error.to_string())?);
     (0..shards)
-        .map(|shard| make_source(&spec, &prepared, shard, shards).map_err(|error| error.to_string()))
+        .map(|shard| make_source(spec, &prepared, shard, shards).map_err(|error| error.to_string()))
         .collect()
 }
 
@@ -221,6 +229,37 @@ fn parquet_row_groups_are_dealt_over_shards_and_columns_cast_to_the_declared_typ
         let mut sources = sources(&path, &[("format", "parquet")], shards).unwrap();
         assert_eq!(drain_all(&mut sources, 4), expected(95), "{shards} shards");
     }
+}
+
+#[test]
+fn a_filter_in_the_parquet_decoder_leaves_rows_out_and_counts_them() {
+    let directory = TemporaryDirectory::create();
+    let path = directory.path().join("events.parquet");
+    parquet_file(&path, 95);
+    let sql = format!(
+        "CREATE TABLE t (id BIGINT, name STRING) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'parquet'); \
+         SELECT id, name FROM t WHERE id % 3 = 0;",
+        path.display()
+    );
+    let job = compile(&sql, &[], None).unwrap();
+    let NodeKind::Source(mut spec) = job.plan.nodes[0].kind.clone() else {
+        panic!("the first node is the source");
+    };
+    let kept: Vec<_> = expected(95).into_iter().filter(|(id, _)| id % 3 == 0).collect();
+    for shards in 1..=4 {
+        let mut sources = sources_of(&spec, BLOCK_BYTES, shards).unwrap();
+        assert_eq!(drain_all(&mut sources, 4), kept, "{shards} shards");
+        let filtered: u64 = sources.iter().map(|source| source.statistics().filtered).sum();
+        assert_eq!(filtered as usize, 95 - kept.len());
+    }
+    // Where rows move time forward, none is left out early.
+    let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new("id", 0));
+    spec.watermark = Some(SourceWatermark {
+        event_time: Arc::clone(&column),
+        watermark: column,
+    });
+    let mut sources = sources_of(&spec, BLOCK_BYTES, 2).unwrap();
+    assert_eq!(drain_all(&mut sources, 4), expected(95));
 }
 
 #[test]

@@ -153,6 +153,7 @@ impl Source for StandardInputSource {
         SourceStatistics {
             bytes: self.bytes,
             malformed: self.text.malformed(),
+            filtered: 0,
         }
     }
 }
