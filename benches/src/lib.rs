@@ -7,6 +7,10 @@
 
 use std::time::Instant;
 
+/// The allocator of the product.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Runs of each measurement.
 const ROUNDS: usize = 7;
 

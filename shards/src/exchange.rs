@@ -11,10 +11,10 @@ use arrow::array::{Array, ArrayRef, Int8Array, RecordBatch, RecordBatchOptions, 
 use arrow::compute::take;
 use engine::batch::Batch;
 use engine::plan::ExchangeTarget;
-use engine::state::hash::{KEY_GROUPS, hash_columns, key_group};
 
 use crate::clock::Nanos;
 use crate::mesh::{EdgeId, MeshEndpoint, Message, Segment};
+use crate::routes::Routes;
 
 /// The sending side of one exchange on one shard.
 #[derive(Debug)]
@@ -24,8 +24,7 @@ pub struct Exchange {
     shards: usize,
     /// Messages without credit, by target.
     waiting: Vec<VecDeque<Message>>,
-    hashes: Vec<u64>,
-    rows_by_target: Vec<Vec<u32>>,
+    routes: Routes,
 }
 
 impl Exchange {
@@ -36,8 +35,7 @@ impl Exchange {
             target,
             shards,
             waiting: (0..shards).map(|_| VecDeque::new()).collect(),
-            hashes: Vec::new(),
-            rows_by_target: vec![Vec::new(); shards],
+            routes: Routes::new(shards),
         }
     }
 
@@ -61,18 +59,14 @@ impl Exchange {
     }
 
     fn send_to_owners(&mut self, batch: Batch, keys: Vec<ArrayRef>, mesh: &mut MeshEndpoint, now: Nanos) {
-        self.assign_targets(&keys, batch.len());
-        let only_target = self
-            .rows_by_target
-            .iter()
-            .position(|rows| rows.len() == batch.len());
-        let batch = match only_target {
+        self.routes.assign(&keys, batch.len());
+        let batch = match self.routes.only_target() {
             Some(_) => Arc::new(batch),
-            None => Arc::new(gather(&batch, self.rows_by_target.concat())),
+            None => Arc::new(gather(&batch, self.routes.take_order())),
         };
         let mut offset = 0;
         for target in 0..self.shards {
-            let length = self.rows_by_target[target].len();
+            let length = self.routes.rows_of(target);
             if length > 0 {
                 let segment = Segment {
                     batch: batch.clone(),
@@ -127,16 +121,6 @@ impl Exchange {
         }
         queue.push_back(message);
     }
-
-    fn assign_targets(&mut self, keys: &[ArrayRef], rows: usize) {
-        self.hashes.clear();
-        hash_columns(keys, &mut self.hashes);
-        assert_eq!(self.hashes.len(), rows, "invariant: one hash per row");
-        self.rows_by_target.iter_mut().for_each(Vec::clear);
-        for (row, &hash) in self.hashes.iter().enumerate() {
-            self.rows_by_target[owner(hash, self.shards)].push(row as u32);
-        }
-    }
 }
 
 /// All rows of a batch.
@@ -147,12 +131,6 @@ fn whole(batch: Arc<Batch>) -> Segment {
         offset: 0,
         length,
     }
-}
-
-/// The shard that owns a hash: key groups lie over the shards in ranges.
-#[inline]
-pub fn owner(hash: u64, shards: usize) -> usize {
-    key_group(hash) * shards / KEY_GROUPS
 }
 
 /// The rows of `batch` at `indices`, in that order.

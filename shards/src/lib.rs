@@ -2,7 +2,7 @@
 //!
 //! - [`ring`]: the bounded single-producer/single-consumer ring, the project's only `unsafe`;
 //! - [`mesh`]: one ring per ordered pair of shards, credits per edge, sleep flags;
-//! - [`exchange`], [`inbox`]: rows out to their owners, rows in with barriers aligned;
+//! - [`exchange`], [`routes`], [`inbox`]: rows out to their owners, rows in with barriers aligned;
 //! - [`epoch`]: the atomic epoch clock that barriers and the graceful stop go by;
 //! - [`connector`]: what the shard asks of a source and a sink;
 //! - [`shard`]: `Shard::step`, which ties them together; [`profile`], [`counters`]: what it tells.
@@ -20,5 +20,6 @@ pub mod mesh;
 pub mod parker;
 pub mod profile;
 pub mod ring;
+pub mod routes;
 pub mod shard;
 mod sync;

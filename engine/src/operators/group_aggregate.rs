@@ -7,17 +7,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 
 use crate::batch::{BATCH_ROWS_MAX, Batch};
 use crate::error::ExecutionError;
-use crate::operators::every_row::EveryRow;
+use crate::operators::folder::Folder;
 use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics, Output};
 use crate::plan::GroupAggregateSpec;
 use crate::sql::statement::Emit;
 use crate::state::accumulators::layout::LayoutOptions;
-use crate::state::accumulators::{AggregateLayout, GroupState, signs};
+use crate::state::accumulators::{AggregateLayout, GroupState};
 use crate::state::changes::{ChangeOptions, ChangeTracker, Changes, rows_of};
 use crate::state::group_table::GroupIndex;
 use crate::state::keys::{KeyLayout, KeyPacker};
@@ -28,16 +27,14 @@ const OPERATOR: &str = "GroupAggregate";
 /// Aggregates by key; see the file's head.
 #[derive(Debug)]
 pub struct GroupAggregate {
-    keys: Vec<usize>,
+    keyed: bool,
     output: SchemaRef,
     emit: Emit,
-    input_is_partial: bool,
     retracts: bool,
     emit_empty_global: bool,
     state: GroupState,
     tracker: ChangeTracker,
-    packer: KeyPacker,
-    groups: Vec<GroupIndex>,
+    folder: Folder,
     /// EMIT FINAL: the next group to emit, once the end has come.
     next: Option<usize>,
 }
@@ -77,48 +74,28 @@ impl GroupAggregate {
             deletes: spec.input_retracts && !keys.is_empty(),
         });
         Ok(GroupAggregate {
-            keys,
+            keyed: !keys.is_empty(),
             output,
             emit: spec.emit,
-            input_is_partial: spec.input_is_partial,
             retracts: spec.input_retracts,
             emit_empty_global,
-            packer: KeyPacker::new(key.clone()),
+            folder: Folder::new(keys, spec.input_is_partial, KeyPacker::new(key.clone())),
             state: GroupState::new(layout, key, &input),
             tracker,
-            groups: Vec::new(),
             next: None,
         })
     }
 
     fn fold(&mut self, batch: &Batch) -> Result<(), ExecutionError> {
-        let keys: Vec<ArrayRef> = self
-            .keys
-            .iter()
-            .map(|&column| batch.column(column).clone())
-            .collect();
-        self.state
-            .find_or_insert(&mut self.packer, &keys, batch.len(), &mut self.groups);
-        match self.emit {
-            Emit::Final => {}
-            _ => self.tracker.touch(&mut self.state, &self.groups)?,
-        }
-        if self.input_is_partial {
-            self.state.merge(batch.rows(), self.keys.len(), &self.groups)
-        } else {
-            self.state
-                .update(batch.rows(), &self.groups, signs(batch.ops()).as_deref())
-        }
+        let tracker = (self.emit != Emit::Final).then_some(&mut self.tracker);
+        self.folder.fold(batch, &mut self.state, tracker)
     }
 
     /// One change for each input row, in input order.
     fn fold_every_row(&mut self, batch: &Batch, out: &mut Output) -> Result<(), ExecutionError> {
-        let fold = EveryRow {
-            keys: &self.keys,
-            input_is_partial: self.input_is_partial,
-            operator: OPERATOR,
-        };
-        let changes = fold.fold(batch, &mut self.packer, &mut self.state, &mut self.tracker)?;
+        let changes = self
+            .folder
+            .fold_every_row(batch, &mut self.state, &mut self.tracker, OPERATOR)?;
         self.emit_changes(changes, out)
     }
 
@@ -142,7 +119,7 @@ impl GroupAggregate {
         let groups: Vec<GroupIndex> = (start as GroupIndex..end as GroupIndex).collect();
         for groups in groups.chunks(BATCH_ROWS_MAX) {
             let mut live = groups.to_vec();
-            if self.retracts && !self.keys.is_empty() {
+            if self.retracts && self.keyed {
                 let mut counts = self.state.row_counts(groups).into_iter();
                 live.retain(|_| counts.next().is_some_and(|count| count > 0));
             }
@@ -171,7 +148,7 @@ impl Operator for GroupAggregate {
         if watermark != WATERMARK_END {
             return Ok(Firing::Done);
         }
-        if self.keys.is_empty() && self.emit_empty_global && self.state.is_empty() {
+        if !self.keyed && self.emit_empty_global && self.state.is_empty() {
             self.state.ensure_global_group();
             self.tracker.touch(&mut self.state, &[0])?;
         }
@@ -199,10 +176,8 @@ impl Operator for GroupAggregate {
     }
 
     fn statistics(&self) -> OperatorStatistics {
-        let bytes = self.state.allocated_bytes()
-            + self.tracker.allocated_bytes()
-            + self.packer.allocated_bytes()
-            + self.groups.capacity() * size_of::<GroupIndex>();
+        let bytes =
+            self.state.allocated_bytes() + self.tracker.allocated_bytes() + self.folder.allocated_bytes();
         OperatorStatistics {
             state_bytes: bytes as u64,
             keys: self.state.len() as u64,

@@ -13,8 +13,9 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use crate::batch::Batch;
 use crate::error::ExecutionError;
+use crate::operators::folder::Folder;
 use crate::operators::local_group_aggregate::{GROUPS_MAX, Sampler, emit_partial, pass_through};
-use crate::operators::window_parts::{Folder, SliceId, SliceSource, layout_options, part_of};
+use crate::operators::window_parts::{SliceId, SliceSource, layout_options, part_of};
 use crate::operators::{Firing, Operator, OperatorStatistics, Output};
 use crate::plan::{WindowAggregateSpec, WindowInput};
 use crate::state::accumulators::{AggregateLayout, GroupState, partial_schema, signs};

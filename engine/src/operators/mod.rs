@@ -139,6 +139,7 @@ pub mod slices;
 pub mod window_aggregate;
 
 mod every_row;
+mod folder;
 mod separate_windows;
 mod shared_windows;
 mod window_parts;

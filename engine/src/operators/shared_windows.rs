@@ -13,8 +13,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::batch::Batch;
 use crate::error::ExecutionError;
+use crate::operators::folder::Folder;
 use crate::operators::slices::SliceAssigner;
-use crate::operators::window_parts::{Folder, MERGED_SLICES_MAX, SliceId, WindowRows};
+use crate::operators::window_parts::{MERGED_SLICES_MAX, SliceId, WindowRows};
 use crate::operators::{FIRING_QUANTUM_ROWS, Output};
 use crate::state::accumulators::GroupState;
 use crate::state::group_table::GroupIndex;

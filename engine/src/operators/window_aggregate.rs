@@ -13,10 +13,11 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 
 use crate::batch::Batch;
 use crate::error::ExecutionError;
+use crate::operators::folder::Folder;
 use crate::operators::separate_windows::{OpenWindow, SeparateWindows};
 use crate::operators::shared_windows::SharedWindows;
 use crate::operators::slices::SliceAssigner;
-use crate::operators::window_parts::{Folder, SliceId, SliceSource, WindowRows, layout_options, part_of};
+use crate::operators::window_parts::{OPERATOR, SliceId, SliceSource, WindowRows, layout_options, part_of};
 use crate::operators::{Firing, Operator, OperatorStatistics, Output};
 use crate::plan::{WindowAggregateSpec, WindowInput};
 use crate::sql::statement::Emit;
@@ -134,7 +135,7 @@ impl WindowAggregate {
                         let OpenWindow { state, tracker } = separate.window(id, make);
                         match tracker {
                             Some(tracker) if self.every_row => {
-                                let changes = self.folder.fold_every_row(&part, state, tracker)?;
+                                let changes = self.folder.fold_every_row(&part, state, tracker, OPERATOR)?;
                                 self.rows.emit_drained(state, changes, id, out)?;
                             }
                             tracker => self.folder.fold(&part, state, tracker.as_mut())?,

@@ -1,5 +1,5 @@
-//! What the window operators share: which slice or window a row belongs to, folding rows into a
-//! group state, and the rows that a window emits.
+//! What the window operators share: which slice or window a row belongs to, and the rows that a
+//! window emits.
 //!
 //! **Invariant.** A row is folded once into every state it belongs to, with the keys, arguments and
 //! sign that it came with.
@@ -13,15 +13,13 @@ use arrow::datatypes::{Int64Type, SchemaRef};
 use crate::batch::{BATCH_ROWS_MAX, Batch};
 use crate::error::ExecutionError;
 use crate::operators::Output;
-use crate::operators::every_row::EveryRow;
 use crate::operators::slices::{SliceAssigner, event_times, split_by, split_by_slice, time_in_unit};
 use crate::plan::{WindowAggregateSpec, WindowInput, WindowKind};
+use crate::state::accumulators::GroupState;
 use crate::state::accumulators::layout::LayoutOptions;
-use crate::state::accumulators::{GroupState, signs};
 use crate::state::changes::{ChangeTracker, Changes, rows_of};
 use crate::state::group_table::GroupIndex;
 use crate::state::key_columns::word_column;
-use crate::state::keys::KeyPacker;
 use crate::time::EventTimeUs;
 
 pub(crate) const OPERATOR: &str = "WindowAggregate";
@@ -135,70 +133,6 @@ pub(crate) fn part_of(batch: &Batch, rows: Option<&[u32]>) -> Result<Batch, Exec
 
 fn failure(error: arrow::error::ArrowError) -> ExecutionError {
     ExecutionError::new(OPERATOR, error)
-}
-
-/// Folds rows, or partial states, into group states.
-#[derive(Debug)]
-pub(crate) struct Folder {
-    keys: Vec<usize>,
-    input_is_partial: bool,
-    packer: KeyPacker,
-    groups: Vec<GroupIndex>,
-}
-
-impl Folder {
-    /// A folder for rows whose keys are in columns `keys`; partial states have them in front.
-    pub fn new(keys: Vec<usize>, input_is_partial: bool, packer: KeyPacker) -> Folder {
-        Folder {
-            keys,
-            input_is_partial,
-            packer,
-            groups: Vec::new(),
-        }
-    }
-
-    /// Folds all rows of `batch` into `state`, noting in `tracker` what changes.
-    pub fn fold(
-        &mut self,
-        batch: &Batch,
-        state: &mut GroupState,
-        tracker: Option<&mut ChangeTracker>,
-    ) -> Result<(), ExecutionError> {
-        let keys: Vec<ArrayRef> = self
-            .keys
-            .iter()
-            .map(|&column| batch.column(column).clone())
-            .collect();
-        state.find_or_insert(&mut self.packer, &keys, batch.len(), &mut self.groups);
-        if let Some(tracker) = tracker {
-            tracker.touch(state, &self.groups)?;
-        }
-        if self.input_is_partial {
-            state.merge(batch.rows(), self.keys.len(), &self.groups)
-        } else {
-            state.update(batch.rows(), &self.groups, signs(batch.ops()).as_deref())
-        }
-    }
-
-    /// Folds all rows of `batch` into `state`; one change for each of them.
-    pub fn fold_every_row(
-        &mut self,
-        batch: &Batch,
-        state: &mut GroupState,
-        tracker: &mut ChangeTracker,
-    ) -> Result<Changes, ExecutionError> {
-        let fold = EveryRow {
-            keys: &self.keys,
-            input_is_partial: self.input_is_partial,
-            operator: OPERATOR,
-        };
-        fold.fold(batch, &mut self.packer, state, tracker)
-    }
-
-    /// Bytes allocated.
-    pub fn allocated_bytes(&self) -> usize {
-        self.packer.allocated_bytes() + self.groups.capacity() * size_of::<GroupIndex>()
-    }
 }
 
 /// How a window's groups become rows.

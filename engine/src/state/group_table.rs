@@ -17,14 +17,17 @@ use arrow::array::{Array, ArrayRef};
 use crate::state::hash::folded_multiply;
 use crate::state::interner::Interner;
 use crate::state::keys::{KeyLayout, KeyPacker, Place, TEXT_INTERNED};
-use crate::state::slots::Slots;
+use crate::state::slots::{Slot, Slots};
 
 const SEED: u64 = 0x4528_21e6_38d0_1377;
 const SEED_NEXT: u64 = 0xbe54_66cf_34e9_0c6d;
 const MULTIPLIER: u64 = 0xd6e8_feb8_6659_fd93;
 
 /// Keys probed together.
-const PROBE_ROWS: usize = 1_024;
+const PROBE_ROWS: usize = 512;
+
+/// Rows of a table that lie in the second-level cache beside a batch, roughly.
+const CACHED_BYTES: usize = 1 << 20;
 
 /// Index of a group in its table.
 pub type GroupIndex = u32;
@@ -42,9 +45,9 @@ pub struct GroupTable {
     /// The group whose single key is NULL, where the layout has no bit for it.
     null_group: Option<GroupIndex>,
     groups: usize,
-    /// Of the run that is probed: the hash of each key, and the first slot it leads to.
+    /// Of the run that is probed: the hash of each key, and the slot it leads to.
     hashes: Vec<u32>,
-    firsts: Vec<u64>,
+    found: Vec<Slot>,
 }
 
 impl GroupTable {
@@ -61,8 +64,13 @@ impl GroupTable {
             null_group: None,
             groups: 0,
             hashes: Vec::new(),
-            firsts: Vec::new(),
+            found: Vec::new(),
         }
+    }
+
+    /// Whether the rows are more than the nearest caches hold.
+    pub fn is_large(&self) -> bool {
+        self.rows.len() * size_of::<u64>() > CACHED_BYTES
     }
 
     /// The number of groups.
@@ -132,28 +140,77 @@ impl GroupTable {
         }
     }
 
-    /// Probes in runs short enough for their hashes and slots to stay in the nearest cache.
+    /// Probes in runs short enough for their hashes, slots and rows to stay in a near cache. Each step of a
+    /// run is a loop of independent loads, so that the cache misses of many rows overlap.
     fn probe<const WORDS: usize>(&mut self, keys: &[u64], groups: &mut Vec<GroupIndex>) {
         let (keys, rest) = keys.as_chunks::<WORDS>();
         assert!(rest.is_empty(), "invariant: whole keys");
+        assert!(groups.is_empty(), "invariant: groups are those of these keys");
+        groups.resize(keys.len(), NO_GROUP);
+        if let Some(slots) = self.slots.only_sub_table() {
+            self.probe_near(slots, keys, groups);
+            for (group, key) in groups.iter_mut().zip(keys) {
+                if *group == NO_GROUP {
+                    *group = self.find_or_add(hash_words(key), key);
+                }
+            }
+            return;
+        }
         let mut hashes = std::mem::take(&mut self.hashes);
-        let mut firsts = std::mem::take(&mut self.firsts);
-        groups.reserve(keys.len());
-        for keys in keys.chunks(PROBE_ROWS) {
+        let mut slots = std::mem::take(&mut self.found);
+        for (keys, groups) in keys.chunks(PROBE_ROWS).zip(groups.chunks_mut(PROBE_ROWS)) {
             hashes.clear();
             hashes.extend(keys.iter().map(hash_words));
-            self.slots.first_slots(&hashes, &mut firsts);
-            let probes = keys.iter().zip(&hashes).zip(&firsts);
-            groups.extend(probes.map(|((key, &hash), &first)| {
-                let row = (first as GroupIndex).wrapping_sub(1);
-                if (first >> 32) as u32 == hash && self.has_key(row, key) {
-                    return row;
+            slots.resize(keys.len(), 0);
+            self.slots.find_slots(&hashes, &mut slots);
+            self.compare_keys(keys, &slots, groups);
+            for ((group, key), &hash) in groups.iter_mut().zip(keys).zip(&hashes) {
+                if *group == NO_GROUP {
+                    *group = self.find_or_add(hash, key);
                 }
-                self.find_or_add(hash, key)
-            }));
+            }
         }
         self.hashes = hashes;
-        self.firsts = firsts;
+        self.found = slots;
+    }
+
+    /// The groups of a table that lies in the nearest caches, in one pass; [`NO_GROUP`] where there is none,
+    /// or where another key has the same hash.
+    fn probe_near<const WORDS: usize>(
+        &self,
+        slots: &[Slot],
+        keys: &[[u64; WORDS]],
+        groups: &mut [GroupIndex],
+    ) {
+        let (rows, stride, mask) = (self.rows.as_slice(), self.stride, slots.len() - 1);
+        for (group, key) in groups.iter_mut().zip(keys) {
+            let hash = hash_words(key);
+            let mut at = hash as usize & mask;
+            while slots[at] != 0 && (slots[at] >> 32) as u32 != hash {
+                at = (at + 1) & mask;
+            }
+            let found = (slots[at] as GroupIndex).wrapping_sub(1);
+            let start = found as usize * stride;
+            let has_key = rows.get(start..start + WORDS).is_some_and(|words| words == key);
+            *group = if has_key { found } else { NO_GROUP };
+        }
+    }
+
+    /// The group that each slot names, if it has the key; [`NO_GROUP`] otherwise.
+    fn compare_keys<const WORDS: usize>(
+        &self,
+        keys: &[[u64; WORDS]],
+        slots: &[Slot],
+        groups: &mut [GroupIndex],
+    ) {
+        let (rows, stride) = (self.rows.as_slice(), self.stride);
+        for ((group, key), &slot) in groups.iter_mut().zip(keys).zip(slots) {
+            // Of an empty slot this is no row at all.
+            let found = (slot as GroupIndex).wrapping_sub(1);
+            let start = found as usize * stride;
+            let has_key = rows.get(start..start + WORDS).is_some_and(|words| words == key);
+            *group = if has_key { found } else { NO_GROUP };
+        }
     }
 
     #[inline(always)]
@@ -164,7 +221,7 @@ impl GroupTable {
             .is_some_and(|words| words == key)
     }
 
-    /// Looks past the first slot, whatever was added since it was read.
+    /// Looks again, whatever was added since the slots were read.
     #[inline(never)]
     fn find_or_add<const WORDS: usize>(&mut self, hash: u32, key: &[u64; WORDS]) -> GroupIndex {
         let found = self.slots.find(hash, |row| self.has_key(row, key));
@@ -314,7 +371,7 @@ impl GroupTable {
         self.slots.allocated_bytes()
             + self.rows.capacity() * size_of::<u64>()
             + self.hashes.capacity() * size_of::<u32>()
-            + self.firsts.capacity() * size_of::<u64>()
+            + self.found.capacity() * size_of::<u64>()
             + self.interner.allocated_bytes()
     }
 }
@@ -327,6 +384,16 @@ pub(crate) struct StatesMut<'a> {
 }
 
 impl StatesMut<'_> {
+    /// The same, as a local of a loop: fields behind a reference would be read again after each store.
+    #[inline(always)]
+    pub fn reborrow(&mut self) -> StatesMut<'_> {
+        StatesMut {
+            rows: self.rows,
+            stride: self.stride,
+            start: self.start,
+        }
+    }
+
     /// Words `offset..offset + WORDS` of a group.
     #[inline(always)]
     pub fn words<const WORDS: usize>(&mut self, group: GroupIndex, offset: usize) -> &mut [u64; WORDS] {

@@ -302,6 +302,17 @@ fn pack_texts<T: ByteArrayType<Offset = i32>>(
     }
 }
 
+/// By length of a text: its bytes among 16.
+const TEXT_MASKS: [u128; INLINE_BYTES + 1] = {
+    let mut masks = [0; INLINE_BYTES + 1];
+    let mut length = 1;
+    while length <= INLINE_BYTES {
+        masks[length] = masks[length - 1] << 8 | 0xff;
+        length += 1;
+    }
+    masks
+};
+
 /// Up to 15 bytes and their number in the top byte; reads 16 bytes at once where they are there.
 #[inline(always)]
 fn inline_text(data: &[u8], start: usize, length: usize) -> u128 {
@@ -311,6 +322,5 @@ fn inline_text(data: &[u8], start: usize, length: usize) -> u128 {
     } else {
         bytes[..length].copy_from_slice(&data[start..start + length]);
     }
-    let mask = (1u128 << (8 * length)) - 1;
-    (u128::from_le_bytes(bytes) & mask) | (length as u128) << 120
+    (u128::from_le_bytes(bytes) & TEXT_MASKS[length]) | (length as u128) << 120
 }

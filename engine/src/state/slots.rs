@@ -1,16 +1,18 @@
 //! The hash directory of a group table: salted slots in sub-tables that split one at a time.
 //!
 //! Extendible hashing (Fagin et al. 1979) over linear probing: the top bits of a 32-bit hash
-//! choose a sub-table of at most 8,192 slots, its low bits the slot. A full sub-table doubles or,
+//! choose a sub-table of at most 32,768 slots, its low bits the slot. A full sub-table doubles or,
 //! at its largest, splits in two. A slot holds the hash and the row index, so neither needs a key.
 //!
-//! **Invariant.** No step costs more than moving one sub-table (64 KiB), save doubling the
+//! **Invariant.** No step costs more than moving one sub-table (256 KiB), save doubling the
 //! directory itself (4 bytes per sub-table).
 
 /// Slots of the smallest sub-table.
 const SLOTS_MIN: usize = 128;
 /// Slots of the largest sub-table.
-const SLOTS_MAX: usize = 1 << 13;
+const SLOTS_MAX: usize = 1 << 15;
+/// Up to this size slots are kept three quarters empty, above half: what is that small stays in the nearest cache.
+const SLOTS_SPARSE: usize = 1 << 11;
 
 /// `hash << 32 | (row + 1)`; 0 is empty.
 pub(crate) type Slot = u64;
@@ -44,7 +46,8 @@ impl SubTable {
     }
 
     fn is_full(&self) -> bool {
-        self.used * 8 >= self.slots.len() * 5
+        let free = if self.slots.len() <= SLOTS_SPARSE { 4 } else { 2 };
+        self.used * free >= self.slots.len()
     }
 }
 
@@ -83,19 +86,51 @@ impl Slots {
         }
     }
 
-    /// The first slot that each hash leads to, all at once: independent loads, whose cache misses
-    /// overlap.
-    pub fn first_slots(&self, hashes: &[u32], out: &mut Vec<Slot>) {
-        out.clear();
-        if let [only] = self.sub_tables.as_slice() {
-            let mask = only.slots.len() - 1;
-            out.extend(hashes.iter().map(|&hash| only.slots[hash as usize & mask]));
-            return;
+    /// The slot that each hash leads to: the first with that hash, or an empty one.
+    ///
+    /// Two passes, so that cache misses overlap: loads that depend on nothing but the hash, then the
+    /// walk past other hashes, which finds its slots in the nearest cache.
+    pub fn find_slots(&self, hashes: &[u32], out: &mut [Slot]) {
+        assert_eq!(hashes.len(), out.len(), "invariant: one slot per hash");
+        self.first_slots(hashes, out);
+        for (slot, &hash) in out.iter_mut().zip(hashes) {
+            if *slot != 0 && (*slot >> 32) as u32 != hash {
+                *slot = self.next_slot(hash);
+            }
         }
-        out.extend(hashes.iter().map(|&hash| {
-            let slots = self.sub_table(hash);
-            slots[hash as usize & (slots.len() - 1)]
-        }));
+    }
+
+    /// Everything is read from locals: a field read again after each store to `out` would wait for it.
+    fn first_slots(&self, hashes: &[u32], out: &mut [Slot]) {
+        let (sub_tables, directory) = (self.sub_tables.as_slice(), self.directory.as_slice());
+        let shift = 32 - self.depth;
+        for (slot, &hash) in out.iter_mut().zip(hashes) {
+            let index = (u64::from(hash) >> shift) as usize;
+            let slots = &sub_tables[directory[index] as usize].slots;
+            *slot = slots[hash as usize & (slots.len() - 1)];
+        }
+    }
+
+    /// The slot behind the first that has this hash or is empty.
+    fn next_slot(&self, hash: u32) -> Slot {
+        let slots = self.sub_table(hash);
+        let mask = slots.len() - 1;
+        let mut at = hash as usize + 1;
+        loop {
+            let slot = slots[at & mask];
+            if slot == 0 || (slot >> 32) as u32 == hash {
+                return slot;
+            }
+            at += 1;
+        }
+    }
+
+    /// The slots of a table so small that it has one sub-table; their number is a power of two.
+    pub fn only_sub_table(&self) -> Option<&[Slot]> {
+        match self.sub_tables.as_slice() {
+            [only] => Some(&only.slots),
+            _ => None,
+        }
     }
 
     /// The slots in which `hash` is looked for; their number is a power of two.
@@ -123,8 +158,8 @@ impl Slots {
     fn grow(&mut self, index: usize) {
         let full = &mut self.sub_tables[index];
         if full.slots.len() < SLOTS_MAX || full.depth >= 16 {
-            // Beyond 2^16 sub-tables (half a billion slots) sub-tables grow instead of splitting.
-            let mut larger = SubTable::with_slots(full.slots.len() * 4, full.depth);
+            // Beyond 2^16 sub-tables (two billion slots) sub-tables grow instead of splitting.
+            let mut larger = SubTable::with_slots(full.slots.len() * 2, full.depth);
             full.slots
                 .iter()
                 .filter(|&&slot| slot != 0)
@@ -202,6 +237,14 @@ mod tests {
             assert_eq!(slots.find(hash(row), |found| found == row), Some(row));
         }
         assert!(slots.depth >= 3 && slots.sub_tables.iter().all(|sub| sub.slots.len() <= SLOTS_MAX));
+        let hashes: Vec<u32> = (0..200_000).map(hash).collect();
+        let mut found = vec![0; hashes.len()];
+        slots.find_slots(&hashes, &mut found);
+        for (row, (&slot, &hash)) in (0..).zip(found.iter().zip(&hashes)) {
+            let is_there = slots.find(hash, |_| true).is_some();
+            assert_eq!(slot != 0, is_there, "row {row}");
+            assert!(slot == 0 || (slot >> 32) as u32 == hash, "row {row}");
+        }
         slots.clear();
         assert_eq!(slots.find(hash(1), |_| true), None);
     }

@@ -1,5 +1,6 @@
 //! What one run of a scenario measured, as the line that is printed.
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::ScenarioRun;
@@ -18,13 +19,14 @@ pub struct Measurement {
     cpu_seconds: f64,
     peak_memory_bytes: Option<u64>,
     output_rows: u64,
+    /// From a row's arrival at its source to the emission of what it brought about.
     latency_ns: Option<Latency>,
     generator_rows_per_second: u64,
 }
 
-/// From a row's arrival at its source to the emission of what it brought about, nanoseconds.
+/// Percentiles, nanoseconds.
 #[derive(Clone, Debug, Serialize)]
-struct Latency {
+pub(super) struct Latency {
     p50: u64,
     p99: u64,
     #[serde(rename = "p99.99")]
@@ -46,14 +48,7 @@ impl Measurement {
             cpu_seconds: rounded(report.cpu.as_secs_f64()),
             peak_memory_bytes: report.peak_memory_bytes,
             output_rows: report.progress.rows_out,
-            latency_ns: latency
-                .filter(|histogram| !histogram.is_empty())
-                .map(|histogram| Latency {
-                    p50: histogram.value_at_quantile(0.5),
-                    p99: histogram.value_at_quantile(0.99),
-                    p99_99: histogram.value_at_quantile(0.9999),
-                    max: histogram.max(),
-                }),
+            latency_ns: latency.and_then(Latency::of),
             generator_rows_per_second: run.generator_rows_per_second as u64,
         }
     }
@@ -65,7 +60,19 @@ impl Measurement {
     }
 }
 
+impl Latency {
+    /// Those of a histogram that holds something.
+    pub(super) fn of(histogram: &Histogram<u64>) -> Option<Latency> {
+        (!histogram.is_empty()).then(|| Latency {
+            p50: histogram.value_at_quantile(0.5),
+            p99: histogram.value_at_quantile(0.99),
+            p99_99: histogram.value_at_quantile(0.9999),
+            max: histogram.max(),
+        })
+    }
+}
+
 /// Microseconds are as much as a clock tells.
-fn rounded(seconds: f64) -> f64 {
+pub(super) fn rounded(seconds: f64) -> f64 {
     (seconds * 1e6).round() / 1e6
 }

@@ -70,6 +70,11 @@ impl GroupState {
         self.table.len()
     }
 
+    /// Whether the groups are more than the nearest caches hold.
+    pub fn is_large(&self) -> bool {
+        self.table.is_large()
+    }
+
     /// Whether there is no group.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()

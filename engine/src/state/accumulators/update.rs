@@ -124,6 +124,7 @@ impl Update<'_> {
     ) -> bool {
         assert_eq!(values.len(), self.groups.len(), "invariant: one value per row");
         let mut holds = true;
+        let mut states = states.reborrow();
         match (self.rows, self.signs) {
             (Rows::All, None) if self.is_single && !values.is_empty() => {
                 // One group: its state stays in registers.

@@ -41,15 +41,22 @@ impl GroupTable {
     fn look_up<const WORDS: usize>(&self, keys: &[u64], groups: &mut Vec<GroupIndex>) {
         let (keys, rest) = keys.as_chunks::<WORDS>();
         assert!(rest.is_empty(), "invariant: whole keys");
-        groups.reserve(keys.len());
+        groups.resize(keys.len(), NO_GROUP);
         let mut hashes = Vec::with_capacity(PROBE_ROWS);
-        for keys in keys.chunks(PROBE_ROWS) {
+        let mut slots = Vec::with_capacity(PROBE_ROWS);
+        for (keys, groups) in keys.chunks(PROBE_ROWS).zip(groups.chunks_mut(PROBE_ROWS)) {
             hashes.clear();
             hashes.extend(keys.iter().map(hash_words));
-            groups.extend(keys.iter().zip(&hashes).map(|(key, &hash)| {
-                let found = self.slots.find(hash, |row| self.has_key(row, key));
-                found.unwrap_or(NO_GROUP)
-            }));
+            slots.resize(keys.len(), 0);
+            self.slots.find_slots(&hashes, &mut slots);
+            self.compare_keys(keys, &slots, groups);
+            for (((group, key), &hash), &slot) in groups.iter_mut().zip(keys).zip(&hashes).zip(&slots) {
+                // Another key has the same hash: the one that is looked for may stand behind it.
+                if *group == NO_GROUP && slot != 0 {
+                    let found = self.slots.find(hash, |row| self.has_key(row, key));
+                    *group = found.unwrap_or(NO_GROUP);
+                }
+            }
         }
     }
 }

@@ -1,0 +1,100 @@
+//! Folding a batch into a state: rows, or partial states, found by key and then updated.
+//!
+//! Shared by the keyed aggregations. It never emits.
+
+use arrow::array::ArrayRef;
+
+use crate::batch::Batch;
+use crate::error::ExecutionError;
+use crate::operators::every_row::EveryRow;
+use crate::state::accumulators::{GroupState, signs};
+use crate::state::changes::{ChangeTracker, Changes};
+use crate::state::group_table::GroupIndex;
+use crate::state::keys::KeyPacker;
+
+/// Rows that are found and updated together where the states are many.
+const PART_ROWS: usize = 1_024;
+
+/// Folds rows, or partial states, into group states.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    keys: Vec<usize>,
+    input_is_partial: bool,
+    packer: KeyPacker,
+    groups: Vec<GroupIndex>,
+}
+
+impl Folder {
+    /// A folder for rows whose keys are in columns `keys`; partial states have them in front.
+    pub fn new(keys: Vec<usize>, input_is_partial: bool, packer: KeyPacker) -> Folder {
+        Folder {
+            keys,
+            input_is_partial,
+            packer,
+            groups: Vec::new(),
+        }
+    }
+
+    /// Folds all rows of `batch` into `state`, noting in `tracker` what changes.
+    pub fn fold(
+        &mut self,
+        batch: &Batch,
+        state: &mut GroupState,
+        mut tracker: Option<&mut ChangeTracker>,
+    ) -> Result<(), ExecutionError> {
+        if !state.is_large() {
+            return self.fold_part(batch, state, tracker);
+        }
+        // The states that a part has found are still near when it updates them.
+        let mut at = 0;
+        while at < batch.len() {
+            let length = PART_ROWS.min(batch.len() - at);
+            self.fold_part(&batch.slice(at, length), state, tracker.as_deref_mut())?;
+            at += length;
+        }
+        Ok(())
+    }
+
+    fn fold_part(
+        &mut self,
+        batch: &Batch,
+        state: &mut GroupState,
+        tracker: Option<&mut ChangeTracker>,
+    ) -> Result<(), ExecutionError> {
+        let keys: Vec<ArrayRef> = self
+            .keys
+            .iter()
+            .map(|&column| batch.column(column).clone())
+            .collect();
+        state.find_or_insert(&mut self.packer, &keys, batch.len(), &mut self.groups);
+        if let Some(tracker) = tracker {
+            tracker.touch(state, &self.groups)?;
+        }
+        if self.input_is_partial {
+            state.merge(batch.rows(), self.keys.len(), &self.groups)
+        } else {
+            state.update(batch.rows(), &self.groups, signs(batch.ops()).as_deref())
+        }
+    }
+
+    /// Folds all rows of `batch` into `state`; one change for each of them.
+    pub fn fold_every_row(
+        &mut self,
+        batch: &Batch,
+        state: &mut GroupState,
+        tracker: &mut ChangeTracker,
+        operator: &'static str,
+    ) -> Result<Changes, ExecutionError> {
+        let fold = EveryRow {
+            keys: &self.keys,
+            input_is_partial: self.input_is_partial,
+            operator,
+        };
+        fold.fold(batch, &mut self.packer, state, tracker)
+    }
+
+    /// Bytes allocated.
+    pub fn allocated_bytes(&self) -> usize {
+        self.packer.allocated_bytes() + self.groups.capacity() * size_of::<GroupIndex>()
+    }
+}
