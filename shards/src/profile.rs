@@ -22,7 +22,7 @@ pub struct ShardProfile {
     /// From the arrival of an input row to the emission of the output it led to, at the sinks.
     pub event_latency: Histogram<u64>,
     /// From the arrival of the input that moved the watermark past a window's end to the emission
-    /// of the window's rows by its operator.
+    /// of the window's rows by its operator. Windows that the end of the input closes are not in it.
     pub window_delay: Histogram<u64>,
 }
 

@@ -83,6 +83,22 @@ impl Texts {
         }
     }
 
+    /// Appends `source[start..end]`. A short text is copied with what is behind it, as a block of fixed size,
+    /// and cut back: that is cheaper than a call for a few bytes.
+    #[inline]
+    pub(super) fn push(&mut self, source: &[u8], start: usize, end: usize) {
+        const BLOCK: usize = 32;
+        let length = self.bytes.len();
+        match source[start..].first_chunk::<BLOCK>() {
+            Some(block) if end - start <= BLOCK => {
+                self.bytes.extend_from_slice(block);
+                self.bytes.truncate(length + end - start);
+            }
+            _ => self.bytes.extend_from_slice(&source[start..end]),
+        }
+        self.end();
+    }
+
     /// Ends the text that was written to `bytes`.
     #[inline]
     pub(super) fn end(&mut self) {

@@ -7,12 +7,11 @@ use engine::compile::compile;
 use engine::error::SqlError;
 use serde::Serialize;
 
+use super::BenchError;
 use super::measurement::{Latency, rounded};
 use crate::job::Job;
 use crate::run_job::{RunOptions, run_job};
 use crate::summary::{EVENT_LATENCY, RunReport, WINDOW_DELAY};
-
-use super::BenchError;
 
 /// What the events go through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -87,6 +86,10 @@ impl LatencyRun {
     /// # Errors
     /// Never for the cases there are; a test compiles them.
     pub fn job(&self, shards: usize) -> Result<Job, SqlError> {
+        assert!(
+            self.keys > 0 && self.rate > 0,
+            "invariant: there are events, and keys for them"
+        );
         let LatencyRun { rate, keys, .. } = self;
         let events = self.rate * self.seconds;
         let query = self.case.query();
@@ -128,5 +131,35 @@ impl LatencyRun {
             latency_ns: percentiles(EVENT_LATENCY),
         };
         serde_json::to_string(&measurement).expect("invariant: numbers and names are JSON") + "\n"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cores;
+
+    #[test]
+    fn each_case_runs_and_tells_its_percentiles() {
+        let core = cores::allowed().expect("allowed")[0];
+        for case in LatencyCase::ALL {
+            let run = LatencyRun {
+                case,
+                rate: 2_000,
+                keys: 10,
+                seconds: 1,
+            };
+            let options = RunOptions {
+                fallback: true,
+                ..RunOptions::on_cores(vec![core; 2])
+            };
+            let line = run.run(&options).expect("ran");
+            assert!(
+                line.contains("\"rows\":2000,") && line.contains("\"p99.99\":"),
+                "{line}"
+            );
+            let has_windows = !line.contains("\"window_delay_ns\":null");
+            assert_eq!(has_windows, case == LatencyCase::Window, "{line}");
+        }
     }
 }

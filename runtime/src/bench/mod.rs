@@ -1,5 +1,5 @@
 //! The benchmark of the five scenarios: the queries of `examples/scenarios`, unchanged, over
-//! generated rows in memory or in files, into nothing.
+//! generated rows in memory or in files, into nothing. [`latency`] is the other benchmark.
 //!
 //! `commands/bench` reads the command line and prints; here a scenario is prepared
 //! ([`ScenarioRun::prepare`]: its rows are made before any time is taken) and run.
@@ -20,10 +20,12 @@ use crate::resources;
 use crate::run_job::{Connectors, RunError, RunOptions, run_job};
 use crate::summary::RunReport;
 
+pub mod latency;
 pub mod measurement;
 pub mod scenario_job;
 pub mod scenario_rows;
 
+pub use latency::{LatencyCase, LatencyRun};
 pub use measurement::Measurement;
 pub use scenario_job::Dialect;
 pub use scenario_rows::RowSource;

@@ -1,4 +1,5 @@
-//! `velocore bench`: the scenarios of `examples/scenarios` on generated rows, one JSON line a run.
+//! `velocore bench`: the scenarios of `examples/scenarios` on generated rows, and latency at a given
+//! pace; one JSON line a run.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,9 +9,10 @@ use clap::{Args, Subcommand};
 use engine::generators::trades::Scenario;
 
 use super::{EXIT_FAILED, EXIT_USAGE, fail};
-use crate::bench::{BenchError, Dialect, RowSource, ScenarioRun};
+use crate::bench::{BenchError, Dialect, LatencyCase, LatencyRun, RowSource, ScenarioRun};
 use crate::cores;
 use crate::events::Event;
+use crate::executor::IdleMode;
 use crate::run_job::{RunError, RunOptions};
 use crate::signals::{self, SignalListener};
 use crate::summary::RunReport;
@@ -28,6 +30,39 @@ pub(super) enum BenchCommand {
     /// engine's own. Latency counts from a row's arrival at its source to the emission of what it
     /// brought about. The generator's rate is that of one thread that only makes the rows.
     Scenarios(ScenariosArguments),
+    /// Pace generated events into a query and print percentiles of its latency as one JSON line
+    ///
+    /// Every event is judged by the time it was due, whether or not the generator kept its schedule. The
+    /// delay of a window counts from the time at which the event was due that closed it.
+    Latency(LatencyArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LatencyArguments {
+    /// Only this case; may be given again [default: both]
+    #[arg(long = "case", value_name = "CASE", value_enum)]
+    cases: Vec<LatencyCase>,
+    /// Events a second
+    #[arg(long, value_name = "N", default_value = "200000", value_parser = parse_rows)]
+    rate: u64,
+    /// Different keys
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = parse_rows)]
+    keys: u64,
+    /// How long each run takes
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// Number of shards; more than cores is for testing [default: one per core]
+    #[arg(long, value_name = "N")]
+    shards: Option<usize>,
+    /// What an idle shard does
+    #[arg(long, value_enum, default_value_t = IdleMode::Latency)]
+    idle: IdleMode,
+    /// Runs of each case
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+    /// Run on plain threads, without io_uring
+    #[arg(long)]
+    fallback: bool,
 }
 
 #[derive(Debug, Args)]
@@ -50,6 +85,9 @@ pub(super) struct ScenariosArguments {
     /// Runs of each scenario
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
+    /// What an idle shard does
+    #[arg(long, value_enum, default_value_t)]
+    idle: IdleMode,
     /// Keep the generated file here, and use the one that is here [default: a temporary directory]
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
@@ -59,11 +97,61 @@ pub(super) struct ScenariosArguments {
 }
 
 pub(super) fn run(command: &BenchCommand) -> ExitCode {
-    let BenchCommand::Scenarios(arguments) = command;
-    match run_scenarios(arguments) {
+    let done = match command {
+        BenchCommand::Scenarios(arguments) => run_scenarios(arguments),
+        BenchCommand::Latency(arguments) => run_latency(arguments),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(code) => code,
     }
+}
+
+/// Runs the cases that were asked for; an error has been told and is an exit code.
+fn run_latency(arguments: &LatencyArguments) -> Result<(), ExitCode> {
+    let options = RunOptions {
+        fallback: arguments.fallback,
+        idle: arguments.idle,
+        ..RunOptions::on_cores(place(arguments.shards)?)
+    };
+    let directory = Directory::new(None);
+    let _listener = end_on_signals(&directory)?;
+    let cases = match arguments.cases.as_slice() {
+        [] => LatencyCase::ALL.as_slice(),
+        named => named,
+    };
+    for &case in cases {
+        let run = LatencyRun {
+            case,
+            rate: arguments.rate,
+            keys: arguments.keys,
+            seconds: arguments.seconds,
+        };
+        for _ in 0..arguments.repeat {
+            let line = run.run(&options).map_err(|error| failed(case.name(), &error))?;
+            print(&line)?;
+        }
+    }
+    Ok(())
+}
+
+/// The core of each shard.
+fn place(shards: Option<usize>) -> Result<Vec<usize>, ExitCode> {
+    let placement = cores::allowed()
+        .and_then(|allowed| cores::place(None, shards, allowed))
+        .map_err(|error| fail(EXIT_USAGE, &error.to_string()))?;
+    if let Some(note) = &placement.note {
+        tell(&format!("note: {note}"));
+    }
+    if cfg!(debug_assertions) {
+        tell("note: this is a development build; measure with one made by cargo build --release");
+    }
+    Ok(placement.cores)
+}
+
+fn print(line: &str) -> Result<(), ExitCode> {
+    terminal::print(line)
+        .map_err(|error| fail(EXIT_FAILED, &format!("cannot write to standard output: {error}")))
 }
 
 /// Runs what was asked for; an error has been told and is an exit code.
@@ -72,20 +160,13 @@ fn run_scenarios(arguments: &ScenariosArguments) -> Result<(), ExitCode> {
         let message = "--directory is where files are kept; add --source parquet or --source ndjson";
         return Err(fail(EXIT_USAGE, message));
     }
-    let placement = cores::allowed()
-        .and_then(|allowed| cores::place(None, arguments.shards, allowed))
-        .map_err(|error| fail(EXIT_USAGE, &error.to_string()))?;
-    if let Some(note) = &placement.note {
-        tell(&format!("note: {note}"));
-    }
-    if cfg!(debug_assertions) {
-        tell("note: this is a development build; measure with one made by cargo build --release");
-    }
+    let cores = place(arguments.shards)?;
     let directory = Directory::new(arguments.directory.clone());
     let _listener = end_on_signals(&directory)?;
     let options = RunOptions {
         fallback: arguments.fallback,
-        ..RunOptions::on_cores(placement.cores)
+        idle: arguments.idle,
+        ..RunOptions::on_cores(cores)
     };
     let scenarios = match arguments.scenarios.as_slice() {
         [] => Scenario::ALL.as_slice(),
@@ -102,12 +183,13 @@ fn run_scenarios(arguments: &ScenariosArguments) -> Result<(), ExitCode> {
             directory.path(),
             SINK,
         );
-        let prepared = prepared.map_err(|error| failed(scenario, &error))?;
+        let prepared = prepared.map_err(|error| failed(scenario.name(), &error))?;
         for _ in 0..arguments.repeat {
-            let (report, measurement) = prepared.run(&options).map_err(|error| failed(scenario, &error))?;
+            let (report, measurement) = prepared
+                .run(&options)
+                .map_err(|error| failed(scenario.name(), &error))?;
             warn_of_lost_rows(scenario, rows, &report);
-            terminal::print(&measurement.line())
-                .map_err(|error| fail(EXIT_FAILED, &format!("cannot write to standard output: {error}")))?;
+            print(&measurement.line())?;
         }
     }
     Ok(())
@@ -128,12 +210,12 @@ fn warn_of_lost_rows(scenario: Scenario, rows: u64, report: &RunReport) {
     }
 }
 
-fn failed(scenario: Scenario, error: &BenchError) -> ExitCode {
+fn failed(name: &str, error: &BenchError) -> ExitCode {
     let code = match error {
         BenchError::Run(RunError::Usage(_)) => EXIT_USAGE,
         BenchError::Run(_) | BenchError::Rows(_) => EXIT_FAILED,
     };
-    fail(code, &format!("{}: {error}", scenario.name()))
+    fail(code, &format!("{name}: {error}"))
 }
 
 /// The directory of generated files: the user's, or one that goes with the process.

@@ -183,7 +183,12 @@ impl Shard {
                 watermark,
                 arrival_ns,
             } => (watermark, arrival_ns),
-            Signal::End => (WATERMARK_END, clock.now()),
+            Signal::End => {
+                // The windows that are still open now fire all at once, and no input made them: their delay
+                // says nothing of a window's.
+                self.nodes[id].answers_for_windows = false;
+                (WATERMARK_END, clock.now())
+            }
             Signal::Idle => return self.push_signal(id, signal, clock),
             Signal::Barrier { .. } => {
                 self.flush_node(id, clock)?;

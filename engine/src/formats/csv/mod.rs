@@ -10,12 +10,14 @@
 use std::borrow::Cow;
 
 use arrow::datatypes::{Schema, SchemaRef};
+use memchr::memchr2;
 
 use super::boundary::RecordBoundary;
-use super::column::Column;
+use super::column::{Column, Values};
 use super::fault::{Fault, FaultKind};
 use super::keys::skip_blanks;
 use super::ndjson::{batch, byte_order_mark, value};
+use super::number::short_integer;
 use super::scan::{byte, find};
 use super::{DECODE_BYTES_MAX, Decoded, Decoder, FormatError, Malformed, RECORD_BYTES_MAX, is_utf8};
 
@@ -140,7 +142,21 @@ impl CsvDecoder {
         }
         let (mut at, mut count) = (0, 0);
         loop {
-            let field = self.field(record, at)?;
+            if byte(record, at) != self.options.quote {
+                // Most fields are not quoted, and most of those are of a few types.
+                let end = find(record, at, self.options.delimiter);
+                if let Some(&Some(index)) = self.fields.get(count) {
+                    append_plain(&mut self.columns[index], record, at, end, &self.options)
+                        .map_err(|kind| Fault::at(kind, at).of_column(index))?;
+                }
+                count += 1;
+                if end >= record.len() {
+                    break;
+                }
+                at = end + 1;
+                continue;
+            }
+            let field = self.quoted_field(record, at)?;
             if let Some(&Some(index)) = self.fields.get(count) {
                 append(&mut self.columns[index], &field, &self.options)
                     .map_err(|kind| Fault::at(kind, at).of_column(index))?;
@@ -232,7 +248,40 @@ fn match_names(names: &[String], wanted: &Schema) -> Result<Vec<Option<usize>>, 
     Ok(fields)
 }
 
+/// Appends `record[start..end]`, a field without quotes.
 #[inline]
+fn append_plain(
+    column: &mut Column,
+    record: &[u8],
+    start: usize,
+    end: usize,
+    options: &CsvOptions,
+) -> Result<(), FaultKind> {
+    match &mut column.values {
+        Values::Int64(values) => {
+            if let Some((number, number_end)) = short_integer(record, start)
+                && number_end == end
+            {
+                values.push(number);
+                column.nulls.append_non_null();
+                return Ok(());
+            }
+        }
+        Values::Text(texts) if options.null_literal.is_none() => {
+            texts.push(record, start, end);
+            column.nulls.append_non_null();
+            return Ok(());
+        }
+        _ => {}
+    }
+    let field = FieldText {
+        text: Cow::Borrowed(&record[start..end]),
+        is_quoted: false,
+        end,
+    };
+    append(column, &field, options)
+}
+
 fn append(column: &mut Column, field: &FieldText<'_>, options: &CsvOptions) -> Result<(), FaultKind> {
     let text: &[u8] = &field.text;
     let is_literal = |literal: &String| !field.is_quoted && text == literal.as_bytes();
@@ -291,12 +340,10 @@ impl Decoder for CsvDecoder {
         while at < bytes.len() && records < records_max && at < DECODE_BYTES_MAX {
             let rest = &bytes[at..];
             // Most records hold no quote: their line break is the first one.
-            let line = find(rest, 0, b'\n');
-            let has_quote = memchr::memchr(self.options.quote, &rest[..line]).is_some();
-            let length = if has_quote {
-                boundary.first_record_end(rest).unwrap_or(rest.len())
-            } else {
-                (line + 1).min(rest.len())
+            let length = match memchr2(b'\n', self.options.quote, rest) {
+                Some(line) if rest[line] == b'\n' => line + 1,
+                Some(_) => boundary.first_record_end(rest).unwrap_or(rest.len()),
+                None => rest.len(),
             };
             let record = without_line_break(&rest[..length]);
             let start = at;

@@ -149,8 +149,7 @@ pub(in crate::formats) fn value(column: &mut Column, text: &[u8], at: usize, dep
         Values::Text(texts) if byte(text, at) == b'"' => {
             let end = find_either(text, at + 1, b'"', b'\\');
             if byte(text, end) == b'"' {
-                texts.bytes.extend_from_slice(&text[at + 1..end]);
-                texts.end();
+                texts.push(text, at + 1, end);
                 column.nulls.append_non_null();
                 return Ok(end + 1);
             }
