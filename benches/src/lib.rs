@@ -1,37 +1,30 @@
 //! Micro benchmarks of the building blocks: what one core does with a row, each beside its ceiling.
 //!
-//! Each program under `bin/` is one group: `cargo run --release -p benches --bin decode`. They are plain
-//! programs, without a framework: five numbers a line are enough to compare two commits, and nothing
-//! is compiled for them that the product does not use. Whole jobs are measured by
-//! `velocore bench scenarios` and `scripts/bench-peers`.
+//! Each program under `bin/` is one group or a few: `cargo run --release -p benches --bin decode`. Whole jobs are
+//! measured by `velocore bench scenarios` and `scripts/bench-peers`.
 
-use std::time::Instant;
+use std::time::Duration;
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput};
 
 /// The allocator of the product.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Runs of each measurement.
-const ROUNDS: usize = 7;
+/// Measures what a program's groups hold; `--help` tells what the command line takes (a filter, a baseline).
+pub fn criterion() -> Criterion {
+    Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args()
+}
 
-/// Runs `work`, which handles `rows` rows of `bytes` bytes altogether, several times and prints the
-/// median: nanoseconds a row, million rows a second, gigabytes a second.
-pub fn measure(name: &str, rows: usize, bytes: usize, mut work: impl FnMut()) {
-    let mut seconds: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
-            let start = Instant::now();
-            work();
-            start.elapsed().as_secs_f64()
-        })
-        .collect();
-    seconds.sort_by(f64::total_cmp);
-    let median = seconds[ROUNDS / 2];
-    println!(
-        "{name:<48} {:>7.2} ns/row {:>8.2} M rows/s {:>6.2} GB/s",
-        median * 1e9 / rows as f64,
-        rows as f64 / median / 1e6,
-        bytes as f64 / median / 1e9
-    );
+/// Measures `work`, which handles `rows` rows, as `name` of a group: time a run, million rows a second.
+pub fn measure(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, rows: usize, mut work: impl FnMut()) {
+    group.throughput(Throughput::Elements(rows as u64));
+    group.bench_function(name, |bencher| bencher.iter(&mut work));
 }
 
 /// Pseudo-random numbers, the same in every run (xorshift64, Marsaglia 2003).

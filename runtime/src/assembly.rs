@@ -241,7 +241,7 @@ impl ShardLoop for ShardRunner {
     }
 
     fn prepare_to_sleep(&mut self) -> bool {
-        if !self.shard.announce_sleep() {
+        if !self.shard.announce_sleep(&self.clock) {
             return false;
         }
         // Looked at after the announcement: whoever asks later sees it and wakes the shard.

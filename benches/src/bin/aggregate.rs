@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, Int64Array, RecordBatch, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef, TimeUnit};
-use benches::{Numbers, measure};
+use benches::{Numbers, criterion, measure};
 use engine::batch::Batch;
 use engine::operators::group_aggregate::GroupAggregate;
 use engine::operators::window_aggregate::WindowAggregate;
@@ -134,57 +134,50 @@ fn ceiling(sums: &mut [(i64, i64)], batches: &[Batch]) {
     black_box(sums);
 }
 
+/// A window over all rows, filled and fired.
+fn fill_and_fire(batches: &[Batch]) {
+    let mut operator = window_aggregate();
+    feed(&mut operator, batches, false);
+    let mut out = Output::new();
+    let mut firing = operator
+        .advance(WATERMARK_END, &mut out)
+        .expect("invariant: sums fit");
+    while firing == Firing::More {
+        black_box(out.take());
+        firing = operator.resume(&mut out).expect("invariant: sums fit");
+    }
+    black_box(out.take());
+}
+
 fn main() {
-    let bytes = ROWS * 2 * size_of::<i64>();
+    let mut criterion = criterion();
     for (keys, name) in [
-        (1_000, "1 K"),
-        (100_000, "100 K"),
-        (1_000_000, "1 M"),
-        (10_000_000, "10 M"),
+        (1_000, "1 K keys"),
+        (100_000, "100 K keys"),
+        (1_000_000, "1 M keys"),
+        (10_000_000, "10 M keys"),
     ] {
+        let mut group = criterion.benchmark_group(name);
         let batches = batches(keys);
         let mut sums = vec![(0, 0); keys as usize];
-        measure(
-            &format!("{name} keys, ceiling: array by key"),
-            ROWS,
-            bytes,
-            || {
-                ceiling(&mut sums, &batches);
-            },
-        );
+        measure(&mut group, "ceiling: array by key", ROWS, || {
+            ceiling(&mut sums, &batches)
+        });
         // The state is warm: its keys are known before the clock starts.
         let mut operator = group_aggregate(Emit::Final);
         feed(&mut operator, &batches, false);
-        measure(&format!("{name} keys, SUM and COUNT"), ROWS, bytes, || {
-            feed(&mut operator, &batches, false);
+        measure(&mut group, "SUM and COUNT", ROWS, || {
+            feed(&mut operator, &batches, false)
         });
         let mut operator = group_aggregate(Emit::Changes);
         feed(&mut operator, &batches, true);
-        measure(
-            &format!("{name} keys, changes of each batch emitted"),
-            ROWS,
-            bytes,
-            || {
-                feed(&mut operator, &batches, true);
-            },
-        );
-        measure(
-            &format!("{name} keys, a window filled and fired"),
-            ROWS,
-            bytes,
-            || {
-                let mut operator = window_aggregate();
-                feed(&mut operator, &batches, false);
-                let mut out = Output::new();
-                let mut firing = operator
-                    .advance(WATERMARK_END, &mut out)
-                    .expect("invariant: sums fit");
-                while firing == Firing::More {
-                    black_box(out.take());
-                    firing = operator.resume(&mut out).expect("invariant: sums fit");
-                }
-                black_box(out.take());
-            },
-        );
+        measure(&mut group, "changes of each batch emitted", ROWS, || {
+            feed(&mut operator, &batches, true)
+        });
+        measure(&mut group, "a window filled and fired", ROWS, || {
+            fill_and_fire(&batches)
+        });
+        group.finish();
     }
+    criterion.final_summary();
 }

@@ -9,7 +9,7 @@ use std::thread;
 use arrow::array::{Float64Array, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema};
-use benches::{Numbers, measure};
+use benches::{Numbers, criterion, measure};
 use engine::batch::Batch;
 use engine::plan::ExchangeTarget;
 use shards::epoch::Control;
@@ -100,29 +100,30 @@ fn exchange_to(shards: usize, batches: &[Batch]) {
 }
 
 fn main() {
+    let mut criterion = criterion();
+    let mut group = criterion.benchmark_group("ring");
     measure(
-        "ring, one message at a time",
+        &mut group,
+        "one message at a time",
         MESSAGES,
-        MESSAGES * size_of::<usize>(),
         ring_between_threads,
     );
+    group.finish();
+
+    let mut group = criterion.benchmark_group("exchange of four columns");
     let batches = batches();
     let rows = ROUNDS * BATCHES * BATCH_ROWS;
-    let bytes = rows * 4 * size_of::<i64>();
     let order = UInt32Array::from_iter_values(0..BATCH_ROWS as u32);
-    measure("ceiling: one gather of four columns", rows, bytes, || {
+    measure(&mut group, "ceiling: one gather", rows, || {
         for batch in std::iter::repeat_n(&batches, ROUNDS).flatten() {
             black_box(take_record_batch(batch.rows(), &order).expect("invariant: indices are rows"));
         }
     });
     for shards in [2, 8, 32] {
-        measure(
-            &format!("exchange of four columns to {shards} shards"),
-            rows,
-            bytes,
-            || {
-                exchange_to(shards, &batches);
-            },
-        );
+        measure(&mut group, &format!("{shards} shards"), rows, || {
+            exchange_to(shards, &batches)
+        });
     }
+    group.finish();
+    criterion.final_summary();
 }

@@ -217,12 +217,13 @@ impl Shard {
 
     /// Announces that the shard will sleep; answers false if something has arrived meanwhile, and
     /// then it must not. Waking clears the announcement.
-    pub fn announce_sleep(&mut self) -> bool {
+    pub fn announce_sleep(&mut self, clock: &dyn Clock) -> bool {
         let flag = self.control.sleep_flag(self.id);
         flag.announce();
         let found = self.endpoint.has_messages()
             || self.control.is_aborted()
-            || self.is_blocked_output_free()
+            // Output that waited for credit could go now.
+            || self.send_waiting(clock.now())
             || self
                 .sources
                 .iter()
@@ -298,11 +299,6 @@ impl Shard {
             self.nodes[reader].signals.len() > SIGNALS_WAITING_MAX
                 || (matches!(self.nodes[reader].role, Role::Operator(_)) && self.is_firing_below(reader))
         })
-    }
-
-    /// Whether output that waited for credit could go now.
-    fn is_blocked_output_free(&mut self) -> bool {
-        self.send_waiting(0)
     }
 
     fn send_waiting(&mut self, now: Nanos) -> bool {

@@ -314,7 +314,7 @@ impl World {
         match step {
             Step::Progress => self.trace.tell(format_args!("shard {id}: progress")),
             Step::Idle { poll_at } => {
-                seat.asleep = shard.announce_sleep();
+                seat.asleep = shard.announce_sleep(&clock);
                 seat.poll_at = poll_at;
                 let what = if seat.asleep { "sleeps" } else { "is not let sleep" };
                 self.trace.tell(format_args!("shard {id}: {what}"));
