@@ -21,6 +21,12 @@ COLUMNS = {
 }
 
 
+def columns_of(query: str, table: str) -> dict:
+    """The columns of the query's file: each scenario has one column of time."""
+    other = "trade_time" if query == "s1" else "timestamp"
+    return {name: kind for name, kind in COLUMNS[table].items() if name != other}
+
+
 def sql_of(engine: str, query: str) -> str:
     path = os.path.join(HERE, engine, f"{query}.sql")
     if engine == "duckdb" and not os.path.exists(path):
@@ -32,7 +38,7 @@ def sql_of(engine: str, query: str) -> str:
 def duckdb_batches(query, file_format, table, glob):
     import duckdb
     connection = duckdb.connect(config={"threads": THREADS})
-    columns = "{" + ", ".join(f"'{name}': '{kind}'" for name, kind in COLUMNS[table].items()) + "}"
+    columns = "{" + ", ".join(f"'{name}': '{kind}'" for name, kind in columns_of(query, table).items()) + "}"
     reader = {"parquet": f"read_parquet('{glob}')",
               "ndjson": f"read_json('{glob}', format = 'newline_delimited', columns = {columns})",
               "csv": f"read_csv('{glob}', header = true, columns = {columns})"}[file_format]
@@ -47,7 +53,7 @@ def datafusion_batches(query, file_format, table, glob):
     context = SessionContext(SessionConfig().with_target_partitions(THREADS))
     register = {"parquet": context.register_parquet, "ndjson": context.register_json, "csv": context.register_csv}[file_format]
     extension = {"parquet": ".parquet", "ndjson": ".ndjson", "csv": ".csv"}[file_format]
-    register(table, os.path.dirname(glob) + "/", file_extension=extension, schema=arrow_schema(table))
+    register(table, os.path.dirname(glob) + "/", file_extension=extension, schema=arrow_schema(query, table))
     started = begin()
     for batch in context.sql(sql_of("datafusion", query)).execute_stream():
         yield batch.to_pyarrow()
@@ -61,17 +67,17 @@ def polars_batches(query, file_format, table, glob):
     started = begin()
     rows = scan(glob)
     if file_format != "parquet":
-        times = [name for name, kind in COLUMNS[table].items() if kind == "TIMESTAMP"]
+        times = [name for name, kind in columns_of(query, table).items() if kind == "TIMESTAMP"]
         rows = rows.with_columns(pl.col(times).str.to_datetime("%Y-%m-%d %H:%M:%S%.f"))
     frame = getattr(polars_queries, query)(rows).collect(engine="streaming")
     yield from frame.to_arrow().to_batches()
     yield started
 
 
-def arrow_schema(table):
+def arrow_schema(query, table):
     import pyarrow as pa
     types = {"BIGINT": pa.int64(), "DOUBLE": pa.float64(), "VARCHAR": pa.string(), "TIMESTAMP": pa.timestamp("ms")}
-    return pa.schema([(name, types[kind]) for name, kind in COLUMNS[table].items()])
+    return pa.schema([(name, types[kind]) for name, kind in columns_of(query, table).items()])
 
 
 def begin():
