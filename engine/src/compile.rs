@@ -9,6 +9,7 @@ use crate::plan::builder::{self, SinkQuery};
 use crate::plan::explain;
 use crate::plan::{Settings, StreamPlan};
 use crate::sql::catalog::Catalog;
+use crate::sql::hints;
 use crate::sql::parser;
 use crate::sql::query::QueryPlanner;
 use crate::sql::settings;
@@ -77,6 +78,7 @@ impl Compiler {
         self.queries.push(SinkQuery {
             plan,
             emit: insert.query.emit,
+            state_ttl: hints::state_ttl(&insert.query.query)?,
             table: Some(table),
             position,
         });
@@ -88,6 +90,7 @@ impl Compiler {
         self.queries.push(SinkQuery {
             plan,
             emit: query.emit,
+            state_ttl: hints::state_ttl(&query.query)?,
             table: None,
             position: query.position,
         });

@@ -2,6 +2,9 @@
 //!
 //! **Invariant.** What is written is read back as the same value by [`super::ndjson`].
 
+use std::borrow::Cow;
+
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 
 use super::temporal::{write_date, write_time, write_timestamp};
@@ -58,31 +61,70 @@ impl NdjsonEncoder {
 
 impl Encoder for NdjsonEncoder {
     fn encode(&mut self, batch: &Batch, out: &mut Vec<u8>) -> Result<(), FormatError> {
-        assert_eq!(
-            batch.rows().num_columns(),
-            self.schema.fields().len(),
-            "invariant: a batch has the columns of its edge"
-        );
-        let columns = batch
-            .rows()
-            .columns()
-            .iter()
-            .map(viewable)
-            .collect::<Result<Vec<_>, _>>()?;
+        let columns = self.columns(batch)?;
         let views: Vec<View<'_>> = columns.iter().map(|column| view(column.as_ref())).collect();
         for row in 0..batch.len() {
             if self.has_ops {
                 out.extend_from_slice(b"{\"op\":\"");
                 out.extend_from_slice(batch.op(row).short_name().as_bytes());
                 out.push(b'"');
-            } else if views.is_empty() {
-                out.push(b'{');
             }
-            for (label, view) in self.labels.iter().zip(&views) {
-                out.extend_from_slice(label);
-                write_value(view, row, self.format, out);
-            }
+            self.write_columns(&views, row, out);
             out.extend_from_slice(b"}\n");
+        }
+        Ok(())
+    }
+}
+
+impl NdjsonEncoder {
+    fn columns<'b>(&self, batch: &'b Batch) -> Result<Vec<Cow<'b, ArrayRef>>, FormatError> {
+        assert_eq!(
+            batch.rows().num_columns(),
+            self.schema.fields().len(),
+            "invariant: a batch has the columns of its edge"
+        );
+        batch.rows().columns().iter().map(viewable).collect()
+    }
+
+    /// The columns of a row; without an op before them they open the object, which stays open.
+    fn write_columns(&self, views: &[View<'_>], row: usize, out: &mut Vec<u8>) {
+        if views.is_empty() && !self.has_ops {
+            out.push(b'{');
+        }
+        for (label, view) in self.labels.iter().zip(views) {
+            out.extend_from_slice(label);
+            write_value(view, row, self.format, out);
+        }
+    }
+}
+
+/// Writes Debezium's envelope, as Flink does: what adds is a `c`, what takes back a `d`.
+#[derive(Clone, Debug)]
+pub struct DebeziumEncoder {
+    rows: NdjsonEncoder,
+}
+
+impl DebeziumEncoder {
+    /// An encoder of these columns.
+    pub fn new(schema: SchemaRef, format: TimestampFormat) -> DebeziumEncoder {
+        DebeziumEncoder {
+            rows: NdjsonEncoder::new(schema, false, format),
+        }
+    }
+}
+
+impl Encoder for DebeziumEncoder {
+    fn encode(&mut self, batch: &Batch, out: &mut Vec<u8>) -> Result<(), FormatError> {
+        let columns = self.rows.columns(batch)?;
+        let views: Vec<View<'_>> = columns.iter().map(|column| view(column.as_ref())).collect();
+        for row in 0..batch.len() {
+            let (head, tail): (&[u8], &[u8]) = match batch.op(row).is_addition() {
+                true => (b"{\"before\":null,\"after\":", b"},\"op\":\"c\"}\n"),
+                false => (b"{\"before\":", b"},\"after\":null,\"op\":\"d\"}\n"),
+            };
+            out.extend_from_slice(head);
+            self.rows.write_columns(&views, row, out);
+            out.extend_from_slice(tail);
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::batch::Batch;
 
 pub mod boundary;
+pub mod changelog;
 pub mod csv;
 pub mod encode_changelog_text;
 pub mod encode_csv;

@@ -2,7 +2,8 @@
 //! differently.
 //!
 //! `registry` knows all by name; `native` is the frame that our own scalar functions stand in, one
-//! file per family; `average` and `total` are aggregates with Flink's result types.
+//! file per family; `average` and `total` are aggregates with Flink's result types,
+//! `positional` those that depend on the order of rows.
 //!
 //! **Invariant.** Results depend on arguments alone: functions of the clock or of chance are refused.
 
@@ -14,12 +15,15 @@ mod digests;
 mod json;
 mod native;
 mod planner;
+pub(crate) mod positional;
 mod query_parameter;
+mod ranks;
 mod registry;
 mod regular_expressions;
 pub(crate) mod shift_timestamp;
 mod split_index;
 mod strings;
+pub(crate) mod temporal;
 pub(crate) mod text;
 mod time_arithmetic;
 mod time_pattern;

@@ -14,8 +14,9 @@ use datafusion_functions_nested::planner::{FieldAccessPlanner, NestedFunctionPla
 use datafusion_functions_window::planner::WindowFunctionPlanner;
 
 use crate::functions::{
-    CLOCK_AND_CHANCE, average, calendar, date_format, digests, json, planner, regular_expressions,
-    split_index, strings, text, time_arithmetic, time_reading, total, url,
+    CLOCK_AND_CHANCE, average, calendar, date_format, digests, json, planner, positional, ranks,
+    regular_expressions,
+    split_index, strings, temporal, text, time_arithmetic, time_reading, total, url,
 };
 
 /// DataFusion's functions that speak of DataFusion itself or of Arrow's types.
@@ -85,7 +86,8 @@ impl Functions {
         };
         functions.add_scalars();
         functions.add_aggregates();
-        for function in datafusion_functions_window::all_default_window_functions() {
+        let theirs = datafusion_functions_window::all_default_window_functions();
+        for function in theirs.into_iter().chain(ranks::functions()) {
             for name in names_of(function.name(), function.aliases()) {
                 functions.windows.insert(name, function.clone());
             }
@@ -122,7 +124,12 @@ impl Functions {
 
     fn add_aggregates(&mut self) {
         let theirs = datafusion_functions_aggregate::all_default_aggregate_functions();
-        for function in theirs.into_iter().chain([average::average(), total::sum()]) {
+        for function in theirs.into_iter().chain([
+            average::average(),
+            total::sum(),
+            positional::first_value(),
+            positional::last_value(),
+        ]) {
             for name in names_of(function.name(), function.aliases()) {
                 self.aggregates.insert(name, function.clone());
             }
@@ -200,6 +207,7 @@ fn own_scalars() -> Vec<Arc<ScalarUDF>> {
         regular_expressions::functions(),
         split_index::functions(),
         strings::functions(),
+        temporal::functions(),
         text::functions(),
         time_arithmetic::functions(),
         time_reading::functions(),

@@ -4,15 +4,24 @@ use arrow::datatypes::SchemaRef;
 
 use crate::error::ExecutionError;
 use crate::operators::Operator;
+use crate::operators::expand::Expand;
 use crate::operators::group_aggregate::GroupAggregate;
+use crate::operators::keep_first::KeepFirst;
 use crate::operators::local_group_aggregate::LocalGroupAggregate;
 use crate::operators::local_window_aggregate::LocalWindowAggregate;
 use crate::operators::map::Map;
+use crate::operators::normalize::Normalize;
 use crate::operators::over_aggregate::OverAggregate;
+use crate::operators::rank::Rank;
+use crate::operators::session_assign::SessionAssign;
+use crate::operators::sort::Sort;
+use crate::operators::stream_join::StreamJoin;
+use crate::operators::temporal_join::TemporalJoin;
 use crate::operators::union::Union;
 use crate::operators::window_aggregate::WindowAggregate;
 use crate::operators::window_assign::WindowAssign;
 use crate::operators::window_join::WindowJoin;
+use crate::operators::window_rank::WindowRank;
 use crate::plan::{NodeId, NodeKind, StreamPlan};
 
 /// The operator of node `id` on shard `shard`; `None` for sources, exchanges and sinks, which
@@ -28,6 +37,7 @@ pub fn build(
     Ok(Some(match &node.kind {
         NodeKind::Source(_) | NodeKind::Exchange(_) | NodeKind::Sink(_) => return Ok(None),
         NodeKind::Map(spec) => Box::new(Map::new(spec, input(0), output)?),
+        NodeKind::Expand(spec) => Box::new(Expand::new(spec, output)),
         NodeKind::Union => Box::new(Union),
         NodeKind::LocalGroupAggregate(spec) => Box::new(LocalGroupAggregate::new(spec, input(0), output)?),
         NodeKind::GroupAggregate(spec) => {
@@ -38,7 +48,18 @@ pub fn build(
         NodeKind::LocalWindowAggregate(spec) => Box::new(LocalWindowAggregate::new(spec, input(0), output)?),
         NodeKind::WindowAggregate(spec) => Box::new(WindowAggregate::new(spec, input(0), output)?),
         NodeKind::WindowAssign(spec) => Box::new(WindowAssign::new(spec, input(0), output)?),
+        NodeKind::SessionAssign(spec) => Box::new(SessionAssign::new(spec, input(0), output)),
         NodeKind::OverAggregate(spec) => Box::new(OverAggregate::new(spec, input(0), output)?),
+        NodeKind::StreamJoin(spec) => {
+            let append_only = !node.changelog.has_ops();
+            Box::new(StreamJoin::new(spec, input(0), input(1), output, append_only)?)
+        }
+        NodeKind::Normalize(spec) => Box::new(Normalize::new(spec, input(0))),
+        NodeKind::TemporalJoin(spec) => Box::new(TemporalJoin::new(spec, input(0), input(1), output)?),
+        NodeKind::Rank(spec) if spec.keeps_first_by.is_some() => Box::new(KeepFirst::new(spec, input(0), output)),
+        NodeKind::Rank(spec) if spec.window.is_some() => Box::new(WindowRank::new(spec, input(0), output)?),
+        NodeKind::Rank(spec) => Box::new(Rank::new(spec, input(0), output)?),
+        NodeKind::Sort(spec) => Box::new(Sort::new(spec, input(0))?),
         NodeKind::WindowJoin(spec) => Box::new(WindowJoin::new(spec, input(0), input(1), output)?),
     }))
 }

@@ -9,11 +9,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, TimestampMillisecondArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{
-    DataType, FieldRef, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    DataType, Field, FieldRef, Int8Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType,
 };
 use datafusion_physical_expr::PhysicalExpr;
@@ -52,6 +52,9 @@ pub struct Ingest {
     output: Vec<(Arc<dyn PhysicalExpr>, FieldRef)>,
     schema: SchemaRef,
     watermark: Option<SourceWatermark>,
+    /// The column, the last delivered, that says what each row says.
+    op_column: Option<usize>,
+    has_processing_time: bool,
     idle_timeout_ns: Option<u64>,
     max_future_us: Option<u64>,
     splits: BTreeMap<u32, Split>,
@@ -73,6 +76,8 @@ impl Ingest {
                     .collect::<Vec<_>>(),
             )),
             watermark: spec.watermark.clone(),
+            op_column: spec.has_ops.then_some(spec.ingest.len()),
+            has_processing_time: spec.has_processing_time,
             idle_timeout_ns: settings.idle_timeout_us.map(|us| us * 1_000),
             max_future_us: settings.max_future_us,
             splits: BTreeMap::new(),
@@ -103,6 +108,10 @@ impl Ingest {
         out: &mut Vec<IngestOutput>,
     ) -> Result<(), ExecutionError> {
         self.add_split(split, now_ns);
+        let rows = match self.has_processing_time {
+            true => self.with_processing_time(&rows, wall_us)?,
+            false => rows,
+        };
         let Some(watermark) = &self.watermark else {
             return self.emit_rows(rows, arrival_ns, out);
         };
@@ -216,6 +225,7 @@ impl Ingest {
             }
             None => rows,
         };
+        let ops = self.op_column.map(|column| rows.column(column).as_primitive::<Int8Type>().clone());
         let columns = self
             .output
             .iter()
@@ -225,9 +235,20 @@ impl Ingest {
         let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
             .map_err(|error| self.error(error))?;
         if rows.num_rows() > 0 {
-            out.push(IngestOutput::Rows(Batch::append(rows, arrival_ns)));
+            out.push(IngestOutput::Rows(Batch::new(rows, ops, arrival_ns)));
         }
         Ok(())
+    }
+
+    /// The rows with when they were read as their last column.
+    fn with_processing_time(&self, rows: &RecordBatch, wall_us: i64) -> Result<RecordBatch, ExecutionError> {
+        let time = TimestampMillisecondArray::from(vec![wall_us.div_euclid(1_000); rows.num_rows()]);
+        let time = time.with_timezone("UTC");
+        let mut fields = rows.schema().fields().to_vec();
+        fields.push(Arc::new(Field::new("processing time", time.data_type().clone(), false)));
+        let mut columns = rows.columns().to_vec();
+        columns.push(Arc::new(time));
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(|error| self.error(error))
     }
 
     fn evaluate(
@@ -334,7 +355,6 @@ mod tests {
     use std::fmt::Write;
 
     use arrow::array::{Int64Array, TimestampMicrosecondArray};
-    use arrow::datatypes::Field;
     use datafusion_common::ScalarValue;
     use datafusion_expr::Operator as SqlOperator;
     use datafusion_physical_expr::expressions::{BinaryExpr, Column, Literal};
@@ -359,6 +379,8 @@ mod tests {
                 options: Vec::new(),
             }),
             ingest: vec![0, 1],
+            has_ops: false,
+            has_processing_time: false,
             output: vec![(next, Arc::new(Field::new("next", DataType::Int64, true)))],
             watermark: Some(SourceWatermark {
                 event_time: column("ts", 0),

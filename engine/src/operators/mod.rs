@@ -7,13 +7,22 @@
 //! once [`Operator::advance`] or [`Operator::resume`] has answered [`Firing::Done`].
 
 pub mod build;
+pub mod expand;
 pub mod ingest;
+pub mod keep_first;
 pub mod map;
+pub mod normalize;
 pub mod over_aggregate;
+pub mod rank;
+pub mod session_assign;
+pub mod sort;
+pub mod stream_join;
+pub mod temporal_join;
 pub mod union;
 pub mod window_assign;
 pub mod window_bounds;
 pub mod window_join;
+pub mod window_rank;
 
 use arrow::array::{Int8Array, RecordBatch};
 
@@ -51,11 +60,22 @@ pub trait Operator {
         Ok(Firing::Done)
     }
 
+    /// Input `input` has ended; others may go on.
+    fn input_ended(&mut self, _input: usize, _out: &mut Output) -> Result<(), ExecutionError> {
+        Ok(())
+    }
+
     /// Emits what is held back only to be combined: partial aggregates, changes not yet emitted.
     /// The shard calls it when its input is drained, when the flush interval has passed, and
     /// before a barrier or the end passes.
     fn flush(&mut self, _out: &mut Output) -> Result<(), ExecutionError> {
         Ok(())
+    }
+
+    /// The watermark that its output keeps once its own has risen to `watermark`: lower where it emits
+    /// rows of an earlier event time later.
+    fn output_watermark(&self, watermark: WatermarkUs) -> WatermarkUs {
+        watermark
     }
 
     /// What the operator holds.

@@ -27,7 +27,7 @@ use crate::batch::{BATCH_ROWS_MAX, Batch};
 use crate::error::ExecutionError;
 use crate::operators::ingest::micros;
 use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics, Output};
-use crate::plan::OverAggregateSpec;
+use crate::plan::{OverAggregateSpec, OverFrame};
 use crate::state::group_table::GroupTable;
 use crate::state::keys::{KeyLayout, KeyPacker};
 use crate::time::{WATERMARK_NONE, WatermarkUs};
@@ -47,6 +47,8 @@ pub struct OverAggregate {
     groups: Vec<Group>,
     call_count: usize,
     waiting: Waiting,
+    /// By partition, where frames have a bound: the event time of the last row answered.
+    answered: Option<Vec<i64>>,
     watermark: WatermarkUs,
     late_rows: u64,
 }
@@ -77,13 +79,32 @@ impl OverAggregate {
             call_count: spec.calls.len(),
             waiting: Waiting::new(&input)?,
             output,
+            answered: match spec.frame {
+                OverFrame::Rows(None) | OverFrame::Range(None) => None,
+                OverFrame::Rows(Some(_)) | OverFrame::Range(Some(_)) => Some(Vec::new()),
+            },
             watermark: WATERMARK_NONE,
             late_rows: 0,
         })
     }
 
+    /// The event time up to which rows of a partition come too late. Where frames have a bound a row may
+    /// still come while no later one of its partition was answered, as in Flink.
+    fn late_from(&self, partition: u32) -> i64 {
+        match &self.answered {
+            None => i64::MAX,
+            Some(times) => times.get(partition as usize).copied().unwrap_or(WATERMARK_NONE),
+        }
+    }
+
     /// Answers rows that are in order.
     fn answer(&mut self, ready: Ready, out: &mut Output) -> Result<(), ExecutionError> {
+        if let Some(times) = &mut self.answered {
+            times.resize(self.partitions.len(), WATERMARK_NONE);
+            for (&partition, &time) in ready.partitions.iter().zip(ready.times.iter()) {
+                times[partition as usize] = time;
+            }
+        }
         let order = OrderedRows {
             partitions: &ready.partitions,
             partition_count: self.partitions.len(),
@@ -118,15 +139,6 @@ impl Operator for OverAggregate {
         );
         let (mut rows, _, _) = batch.into_parts();
         let mut times = micros(rows.column(self.time_column));
-        let watermark = self.watermark;
-        let late = times.iter().filter(|&&time| time <= watermark).count();
-        if late > 0 {
-            self.late_rows += late as u64;
-            let in_time = (0..times.len() as u32).filter(|&row| times[row as usize] > watermark);
-            let in_time = UInt32Array::from_iter_values(in_time);
-            rows = take_record_batch(&rows, &in_time).map_err(over_error)?;
-            times = micros(rows.column(self.time_column));
-        }
         let keys: Vec<ArrayRef> = self
             .partition
             .iter()
@@ -135,6 +147,14 @@ impl Operator for OverAggregate {
         let mut partitions = Vec::with_capacity(rows.num_rows());
         self.partitions
             .find_or_insert(&mut self.packer, &keys, rows.num_rows(), &mut partitions);
+        let is_late = |row: usize| times[row] <= self.watermark && times[row] <= self.late_from(partitions[row]);
+        let in_time: Vec<u32> = (0..times.len() as u32).filter(|&row| !is_late(row as usize)).collect();
+        if in_time.len() < times.len() {
+            self.late_rows += (times.len() - in_time.len()) as u64;
+            partitions = in_time.iter().map(|&row| partitions[row as usize]).collect();
+            rows = take_record_batch(&rows, &UInt32Array::from(in_time)).map_err(over_error)?;
+            times = micros(rows.column(self.time_column));
+        }
         self.waiting.push(rows, times, partitions)
     }
 

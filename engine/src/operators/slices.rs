@@ -39,6 +39,7 @@ impl SliceAssigner {
             WindowKind::Tumble { size_us } => (size_us, size_us, size_us),
             WindowKind::Hop { size_us, slide_us } => (size_us, slide_us, gcd(size_us, slide_us)),
             WindowKind::Cumulate { size_us, step_us } => (size_us, step_us, step_us),
+            WindowKind::Session { .. } => unreachable!("invariant: sessions have no slices"),
         };
         assert!(
             slice_us > 0 && size_us > 0,
@@ -63,7 +64,7 @@ impl SliceAssigner {
     /// The first window to end that holds slice `slice_end`.
     pub fn first_window(&self, slice_end: EventTimeUs) -> EventTimeUs {
         match self.kind {
-            WindowKind::Tumble { .. } | WindowKind::Cumulate { .. } => slice_end,
+            WindowKind::Tumble { .. } | WindowKind::Cumulate { .. } | WindowKind::Session { .. } => slice_end,
             // The least `offset + k·slide + size` that is not before the slice's end.
             WindowKind::Hop { slide_us, .. } => {
                 let phase = self.offset_us.saturating_add(self.size_us);
@@ -78,7 +79,7 @@ impl SliceAssigner {
     pub fn last_window(&self, slice_end: EventTimeUs) -> EventTimeUs {
         let slice_start = slice_end.saturating_sub(self.slice_us);
         match self.kind {
-            WindowKind::Tumble { .. } => slice_end,
+            WindowKind::Tumble { .. } | WindowKind::Session { .. } => slice_end,
             WindowKind::Hop { slide_us, .. } => {
                 floor_to(slice_start, slide_us, self.offset_us).saturating_add(self.size_us)
             }
@@ -117,7 +118,9 @@ impl SliceAssigner {
     /// Where window `window_end` starts.
     pub fn window_start(&self, window_end: EventTimeUs) -> EventTimeUs {
         match self.kind {
-            WindowKind::Tumble { .. } | WindowKind::Hop { .. } => window_end.saturating_sub(self.size_us),
+            WindowKind::Tumble { .. } | WindowKind::Hop { .. } | WindowKind::Session { .. } => {
+                window_end.saturating_sub(self.size_us)
+            }
             WindowKind::Cumulate { .. } => {
                 floor_to(window_end.saturating_sub(1), self.size_us, self.offset_us)
             }
@@ -269,6 +272,7 @@ mod tests {
                     let start = offset + k * size_us;
                     windows.extend((1..=size_us / step_us).map(|step| (start, start + step * step_us)));
                 }
+                WindowKind::Session { .. } => unreachable!("sessions have no slices"),
             }
         }
         windows.retain(|&(start, end)| start <= time && time < end);

@@ -20,6 +20,7 @@ pub fn windows_of(kind: WindowKind, offset_us: i64, at: EventTimeUs, mut visit: 
                 visit(start, start + size_us);
             }
         }
+        WindowKind::Session { .. } => unreachable!("invariant: sessions depend on the rows"),
         WindowKind::Cumulate { size_us, step_us } => {
             let start = floor(size_us);
             let first = (at - start).div_euclid(step_us) + 1;

@@ -17,12 +17,14 @@ use datafusion_physical_expr::expressions::Column;
 use crate::changelog::Changelog;
 use crate::error::{Position, SqlError};
 use crate::plan::expressions::Expressions;
+use crate::plan::lower_rank::bounded_rank;
 use crate::plan::lowered::{AttachedWindow, ColumnSource, Lowered, physical_schema, schema_of};
+use crate::plan::partitioner::{self, KeyedOperator};
 use crate::plan::scans::{self, TableUse};
 use crate::plan::{
-    Distribution, MapSpec, NodeId, NodeKind, PlanNode, Settings, SinkSpec, StateGrowth, StreamPlan,
+    Distribution, MapSpec, NodeId, NodeKind, NormalizeSpec, PlanNode, Settings, SinkSpec, StateGrowth, StreamPlan,
 };
-use crate::sql::catalog::{Catalog, TableDefinition};
+use crate::sql::catalog::{Catalog, SourceChanges, TableDefinition};
 use crate::sql::statement::Emit;
 
 /// A query and where its rows go.
@@ -32,6 +34,8 @@ pub struct SinkQuery {
     pub plan: LogicalPlan,
     /// `EMIT …`.
     pub emit: Emit,
+    /// `STATE_TTL` hints: relation names and how long their rows are kept, microseconds.
+    pub state_ttl: Vec<(String, u64)>,
     /// The table written to; `None` = standard output.
     pub table: Option<Arc<TableDefinition>>,
     /// Where the statement starts.
@@ -50,9 +54,15 @@ pub fn build(queries: &[SinkQuery], catalog: &Catalog, settings: Settings) -> Re
         memo: HashMap::new(),
         expressions: Expressions::default(),
         position: Position::default(),
+        ttl_hints: Vec::new(),
     };
     for (statement, query) in queries.iter().enumerate() {
         builder.position = query.position;
+        if builder.ttl_hints != query.state_ttl {
+            // Equal sub-plans keep their state differently.
+            builder.memo.clear();
+            builder.ttl_hints.clone_from(&query.state_ttl);
+        }
         builder
             .sink(statement, query)
             .map_err(|error| error.at(query.position))?;
@@ -83,6 +93,7 @@ pub(crate) struct Builder<'a> {
     memo: HashMap<(LogicalPlan, Emit), Lowered>,
     pub(crate) expressions: Expressions,
     position: Position,
+    ttl_hints: Vec<(String, u64)>,
 }
 
 impl Builder<'_> {
@@ -154,10 +165,15 @@ impl Builder<'_> {
             LogicalPlan::Distinct(Distinct::All(input)) => self.lower_distinct(input, emit),
             LogicalPlan::Window(window) => self.lower_over(window),
             LogicalPlan::Join(join) => self.lower_join(join),
+            LogicalPlan::Sort(sort) => self.lower_sort(sort),
+            LogicalPlan::Limit(limit) => self.lower_limit(limit, emit),
             LogicalPlan::Extension(extension) => {
                 let node = &extension.node;
-                match node.as_any().downcast_ref::<super::window_tvf::WindowTvf>() {
-                    Some(tvf) => self.lower_window_tvf(tvf),
+                if let Some(tvf) = node.as_any().downcast_ref::<super::window_tvf::WindowTvf>() {
+                    return self.lower_window_tvf(tvf);
+                }
+                match node.as_any().downcast_ref::<super::lower_grouping_sets::Expand>() {
+                    Some(expand) => self.lower_expand(expand),
                     None => Err(SqlError::new(format!("{} is not supported yet", node.name()))),
                 }
             }
@@ -217,6 +233,10 @@ impl Builder<'_> {
                 .iter()
                 .position(|&column| column == watermark.column)
         });
+        let position_of = |columns: &[usize]| -> Vec<usize> {
+            let position = |column: &usize| source.output_columns.iter().position(|known| known == column);
+            columns.iter().filter_map(position).collect()
+        };
         let fields = source
             .spec
             .output
@@ -228,7 +248,11 @@ impl Builder<'_> {
             kind: NodeKind::Source(source.spec),
             inputs: Vec::new(),
             schema: schema_of(fields),
-            changelog: Changelog::Append,
+            changelog: match table.source_changes() {
+                SourceChanges::None => Changelog::Append,
+                SourceChanges::Retract => Changelog::Retract,
+                SourceChanges::Upsert => Changelog::Upsert(position_of(&table.primary_key)),
+            },
             event_time,
             distribution: match self.settings.one_shard {
                 true => Distribution::Single,
@@ -236,6 +260,7 @@ impl Builder<'_> {
             },
             growth: StateGrowth::Stateless,
         });
+        let node = self.normalized(node, position_of(&table.primary_key), table);
         let shared = SharedSource {
             node,
             output_columns: source.output_columns,
@@ -245,7 +270,44 @@ impl Builder<'_> {
         Ok(shared)
     }
 
+    /// A source that replaces rows by their key, or may repeat itself, as a changelog that does not.
+    fn normalized(&mut self, source: NodeId, key: Vec<usize>, table: &TableDefinition) -> NodeId {
+        let repeats = self.settings.source_repeats_changes && key.len() == table.primary_key.len();
+        let needed = match table.source_changes() {
+            SourceChanges::None => false,
+            SourceChanges::Retract => repeats && !key.is_empty(),
+            SourceChanges::Upsert => true,
+        };
+        if !needed {
+            return source;
+        }
+        let node = self.nodes[source].clone();
+        let key_names = names_of(&node.schema, &key);
+        let partitioning = partitioner::select(&KeyedOperator {
+            name: "the changelog of an upsert source",
+            key_names: &key_names,
+            keys: &key,
+            input: &node.distribution,
+            two_phase: Err("a row replaces the one before it".to_string()),
+        });
+        let (below, _) = self.add_exchange(source, key.clone(), &partitioning);
+        let below = self.nodes[below].clone();
+        self.add(PlanNode {
+            kind: NodeKind::Normalize(NormalizeSpec { key }),
+            inputs: vec![below.id],
+            changelog: Changelog::Retract,
+            growth: StateGrowth::PerKey(format!(
+                "the last row per distinct ({}), kept for ever",
+                key_names.join(", ")
+            )),
+            ..below
+        })
+    }
+
     fn lower_filter(&mut self, filter: &Filter, emit: Emit) -> Result<Lowered, SqlError> {
+        if let Some(rank) = bounded_rank(filter) {
+            return self.lower_bounded_rank(&rank, filter, true, emit);
+        }
         let input = self.lower(&filter.input, emit)?;
         let mut input =
             self.materialise_if_used(input, filter.input.schema(), [&filter.predicate].into_iter())?;
@@ -259,7 +321,7 @@ impl Builder<'_> {
     }
 
     /// A map node that keeps the rows of `input` for which `filter` is true.
-    fn add_filter(&mut self, input: NodeId, filter: Arc<dyn PhysicalExpr>) -> NodeId {
+    pub(crate) fn add_filter(&mut self, input: NodeId, filter: Arc<dyn PhysicalExpr>) -> NodeId {
         let node = PlanNode {
             kind: NodeKind::Map(MapSpec {
                 filter: Some(filter),
@@ -272,8 +334,33 @@ impl Builder<'_> {
         self.add(node)
     }
 
+    /// The input of `projection` if that is a Top-N whose rank is not read: it need not be computed.
+    fn lower_rank_without_column(&mut self, projection: &Projection, emit: Emit) -> Result<Option<Lowered>, SqlError> {
+        let mut input = projection.input.as_ref();
+        while let LogicalPlan::SubqueryAlias(alias) = input {
+            input = &alias.input;
+        }
+        let LogicalPlan::Filter(filter) = input else {
+            return Ok(None);
+        };
+        let Some(rank) = bounded_rank(filter) else {
+            return Ok(None);
+        };
+        let rank_column = rank.rank_column;
+        let schema = projection.input.schema();
+        let mut columns = projection.expr.iter().flat_map(Expr::column_refs);
+        let is_read = columns.any(|column| schema.maybe_index_of_column(column) == Some(rank_column));
+        match is_read {
+            true => Ok(None),
+            false => self.lower_bounded_rank(&rank, filter, false, emit).map(Some),
+        }
+    }
+
     fn lower_projection(&mut self, projection: &Projection, emit: Emit) -> Result<Lowered, SqlError> {
-        let input = self.lower(&projection.input, emit)?;
+        let input = match self.lower_rank_without_column(projection, emit)? {
+            Some(input) => input,
+            None => self.lower(&projection.input, emit)?,
+        };
         let logical = projection.input.schema();
         let computed = projection
             .expr
@@ -519,6 +606,16 @@ impl Builder<'_> {
         }
     }
 
+    /// How long rows of a relation with these columns are kept: as a STATE_TTL hint says, or the job's setting.
+    pub(crate) fn state_ttl(&self, schema: &DFSchema) -> Option<u64> {
+        let names = |hint: &&(String, u64)| {
+            let mut qualifiers = schema.iter().filter_map(|(qualifier, _)| qualifier);
+            qualifiers.any(|qualifier| qualifier.table() == hint.0)
+        };
+        let hinted = self.ttl_hints.iter().find(names).map(|&(_, ttl_us)| ttl_us);
+        hinted.or(self.settings.state_ttl_us).filter(|&ttl_us| ttl_us > 0)
+    }
+
     /// An error for a statement part that has no place of its own.
     pub(crate) fn error(&self, message: impl Into<String>) -> SqlError {
         SqlError::new(message).at(self.position)
@@ -617,10 +714,6 @@ pub(crate) fn planning_error(error: DataFusionError) -> SqlError {
 /// Why a logical plan node cannot run on streams (yet).
 fn refusal(plan: &LogicalPlan) -> SqlError {
     match plan {
-        LogicalPlan::Sort(_) => SqlError::new("ORDER BY on a stream is not supported yet")
-            .hint("a stream has no end to sort at; order inside OVER (… ORDER BY event_time), or sort the output file"),
-        LogicalPlan::Limit(_) => SqlError::new("LIMIT on a stream is not supported yet")
-            .hint("use a filter, or pipe the output through `head`"),
         LogicalPlan::Distinct(_) => SqlError::new("DISTINCT ON is not supported").hint("use SELECT DISTINCT"),
         LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => {
             SqlError::new("a query needs a table in FROM").hint("declare one with CREATE TABLE … WITH ('connector' = …)")

@@ -48,6 +48,38 @@ pub(crate) fn infer(plan: &mut StreamPlan) {
                 spec.input_retracts = retracts;
                 Changelog::Append
             }
+            NodeKind::StreamJoin(spec) => {
+                for (side, input) in inputs.iter().enumerate() {
+                    spec.retracts[side] = input.has_ops();
+                }
+                match spec.takes_back() {
+                    true => Changelog::Retract,
+                    false => Changelog::Append,
+                }
+            }
+            NodeKind::Rank(spec) => {
+                spec.input_retracts = retracts;
+                match spec.is_append_only() {
+                    true => Changelog::Append,
+                    false => Changelog::Retract,
+                }
+            }
+            NodeKind::Source(_) => continue,
+            NodeKind::SessionAssign(_) => Changelog::Append,
+            NodeKind::Normalize(_) => Changelog::Retract,
+            NodeKind::TemporalJoin(spec) => {
+                for (side, input) in inputs.iter().enumerate() {
+                    spec.retracts[side] = input.has_ops();
+                }
+                match spec.retracts[0] {
+                    true => Changelog::Retract,
+                    false => Changelog::Append,
+                }
+            }
+            NodeKind::Sort(spec) => {
+                spec.input_retracts = retracts;
+                Changelog::Append
+            }
             _ if !retracts => Changelog::Append,
             // Columns may have moved: only retraction needs no key.
             NodeKind::Exchange(_) | NodeKind::Sink(_) => inputs[0].clone(),

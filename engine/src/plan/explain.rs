@@ -5,13 +5,15 @@
 //! readers share is printed once and referred to by its number.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, TimeUnit};
+use datafusion_physical_expr::PhysicalExpr;
 
 use crate::plan::display::{display_name, duration, expression};
 use crate::plan::{
-    AggregateCall, AggregateFunction, Distribution, ExchangeTarget, NodeId, NodeKind, OverFrame, PlanNode,
-    StateGrowth, StreamPlan, WindowInput, WindowKind,
+    AggregateCall, AggregateFunction, Distribution, ExchangeTarget, JoinKey, JoinKind, NodeId, NodeKind,
+    OverFrame, PlanNode, RankFunction, SortColumn, StateGrowth, StreamPlan, WindowInput, WindowKind,
 };
 use crate::sql::statement::Emit;
 
@@ -61,11 +63,17 @@ pub fn headline(plan: &StreamPlan, id: NodeId) -> String {
             (Some(_), None) => "Filter".to_string(),
             _ => "Project".to_string(),
         },
+        NodeKind::Expand(spec) => format!("Expand to {} grouping sets", spec.sets.len()),
         NodeKind::Union => "Union all".to_string(),
         NodeKind::Exchange(spec) => match &spec.target {
             ExchangeTarget::Owner(keys) => format!("Exchange by hash of {}", names(input, keys)),
             ExchangeTarget::First => "Exchange to shard 0".to_string(),
             ExchangeTarget::All => "Exchange to every shard".to_string(),
+        },
+        NodeKind::Normalize(spec) => format!("Normalize changelog per {}", names(input, &spec.key)),
+        NodeKind::TemporalJoin(spec) => match spec.times {
+            Some(_) => "Temporal join".to_string(),
+            None => "Lookup join".to_string(),
         },
         NodeKind::LocalGroupAggregate(spec) => format!("Local aggregate per {}", names(input, &spec.keys)),
         NodeKind::GroupAggregate(spec) => {
@@ -95,6 +103,11 @@ pub fn headline(plan: &StreamPlan, id: NodeId) -> String {
                 names(input, &spec.keys)
             )
         }
+        NodeKind::SessionAssign(spec) => format!(
+            "Session assign (gap {}) per {}",
+            duration(spec.gap_us),
+            names(input, &spec.partition)
+        ),
         NodeKind::WindowAssign(window) => format!("Window assign {}", kind_text(window.kind)),
         NodeKind::OverAggregate(spec) => {
             format!(
@@ -103,7 +116,21 @@ pub fn headline(plan: &StreamPlan, id: NodeId) -> String {
                 input.field(spec.time_column).name()
             )
         }
-        NodeKind::WindowJoin(_) => "Window join".to_string(),
+        NodeKind::WindowJoin(spec) => format!("Window join ({})", kind_name(spec.kind)),
+        NodeKind::StreamJoin(spec) => match spec.interval {
+            Some(_) => format!("Interval join ({})", kind_name(spec.kind)),
+            None => format!("Join ({})", kind_name(spec.kind)),
+        },
+        NodeKind::Rank(spec) => match (spec.window, spec.keeps_first_by) {
+            (_, Some(_)) => format!("Deduplicate per {}, keeping the first", names(input, &spec.partition)),
+            (Some(_), _) => format!("Window Top-N per {}", names(input, &spec.partition)),
+            (None, None) if spec.order.is_empty() => "Limit".to_string(),
+            (None, None) => format!("Top-N per {}", names(input, &spec.partition)),
+        },
+        NodeKind::Sort(spec) => match spec.time_column {
+            Some(_) => "Temporal sort".to_string(),
+            None => "Sort".to_string(),
+        },
         NodeKind::Sink(spec) => match &spec.table {
             Some(table) => format!("Sink {} ({})", table.name, table.connector()),
             None => "Sink standard output".to_string(),
@@ -206,24 +233,82 @@ impl Printer<'_> {
                     format!("frame: {}", frame_text(spec.frame)),
                 ]
             }
-            NodeKind::WindowJoin(spec) => {
-                let left = &self.plan.nodes[node.inputs[0]].schema;
-                let right = &self.plan.nodes[node.inputs[1]].schema;
-                let pairs: Vec<String> = spec
-                    .equal
-                    .iter()
-                    .map(|&(l, r)| format!("{} = {}", left.field(l).name(), right.field(r).name()))
-                    .collect();
-                let mut lines = vec![format!("matches: {}", pairs.join(" and "))];
-                lines.extend(
-                    spec.filter
-                        .as_ref()
-                        .map(|filter| format!("keeps: {}", expression(filter))),
-                );
+            NodeKind::TemporalJoin(spec) => {
+                let mut lines = self.join_details(node, &spec.equal, spec.filter.as_ref());
+                lines.push(match spec.times {
+                    Some((left, _)) => {
+                        let left = self.plan.nodes[node.inputs[0]].schema.field(left).name();
+                        format!("version: the one valid at {}", display_name(left))
+                    }
+                    None => "version: the table as it was read".to_string(),
+                });
                 lines
             }
-            NodeKind::Union | NodeKind::WindowAssign(_) | NodeKind::Sink(_) => Vec::new(),
+            NodeKind::WindowJoin(spec) => self.join_details(node, &spec.equal, spec.filter.as_ref()),
+            NodeKind::StreamJoin(spec) => {
+                let mut lines = self.join_details(node, &spec.equal, spec.filter.as_ref());
+                lines.extend(spec.interval.map(|interval| {
+                    format!(
+                        "interval: left time − right time from {} to {}",
+                        signed_duration(interval.lower_us),
+                        signed_duration(interval.upper_us)
+                    )
+                }));
+                lines
+            }
+            NodeKind::Rank(spec) => {
+                let function = match spec.function {
+                    RankFunction::RowNumber => "ROW_NUMBER",
+                    RankFunction::Rank => "RANK",
+                    RankFunction::DenseRank => "DENSE_RANK",
+                };
+                let input = input.unwrap_or(node.schema.as_ref());
+                let number = match spec.output_rank {
+                    true => "with its number",
+                    false => "without its number",
+                };
+                let order = match spec.order.is_empty() {
+                    true => "arrival".to_string(),
+                    false => order_text(&spec.order, input),
+                };
+                vec![format!(
+                    "keeps: {function} by {order} from {} to {}, {number}",
+                    spec.first, spec.last
+                )]
+            }
+            NodeKind::Sort(spec) => {
+                vec![format!("order: {}", order_text(&spec.order, input.unwrap_or(node.schema.as_ref())))]
+            }
+            NodeKind::Union
+            | NodeKind::Expand(_)
+            | NodeKind::Normalize(_) | NodeKind::SessionAssign(_) | NodeKind::WindowAssign(_) | NodeKind::Sink(_) => Vec::new(),
         }
+    }
+
+    /// What a join compares.
+    fn join_details(
+        &self,
+        node: &PlanNode,
+        equal: &[JoinKey],
+        filter: Option<&Arc<dyn PhysicalExpr>>,
+    ) -> Vec<String> {
+        let left = &self.plan.nodes[node.inputs[0]].schema;
+        let right = &self.plan.nodes[node.inputs[1]].schema;
+        let pair = |key: &JoinKey| {
+            let equals = if key.null_safe { "IS NOT DISTINCT FROM" } else { "=" };
+            format!(
+                "{} {equals} {}",
+                display_name(left.field(key.left).name()),
+                display_name(right.field(key.right).name())
+            )
+        };
+        let pairs: Vec<String> = equal.iter().map(pair).collect();
+        let mut lines = vec![match pairs.is_empty() {
+            true => "matches: every row with every row".to_string(),
+            false => format!("matches: {}", pairs.join(" and ")),
+        }];
+        lines.extend(filter.map(|filter| format!("keeps: {}", expression(filter))));
+        lines
     }
 
     /// What is known of the output.
@@ -256,6 +341,33 @@ fn names(schema: &Schema, columns: &[usize]) -> String {
         .map(|&column| display_name(schema.field(column).name()))
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+fn kind_name(kind: JoinKind) -> &'static str {
+    match kind {
+        JoinKind::Inner => "inner",
+        JoinKind::Left => "left outer",
+        JoinKind::Right => "right outer",
+        JoinKind::Full => "full outer",
+        JoinKind::Semi => "semi",
+        JoinKind::Anti => "anti",
+    }
+}
+
+fn order_text(order: &[SortColumn], input: &Schema) -> String {
+    let columns = order.iter().map(|sort| {
+        let name = display_name(input.field(sort.column).name());
+        if sort.descending { format!("{name} DESC") } else { name }
+    });
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+fn signed_duration(us: i64) -> String {
+    if us < 0 {
+        format!("-{}", duration(us.saturating_neg()))
+    } else {
+        duration(us)
+    }
 }
 
 fn named(value: &str, name: &str) -> String {
@@ -340,6 +452,7 @@ fn kind_text(kind: WindowKind) -> String {
                 duration(size_us)
             )
         }
+        WindowKind::Session { gap_us } => format!("SESSION(gap {})", duration(gap_us)),
     }
 }
 

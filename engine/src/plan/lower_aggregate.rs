@@ -21,7 +21,7 @@ use crate::plan::partitioner::{self, KeyedOperator, Partitioning};
 use crate::plan::window_tvf::WindowTvf;
 use crate::plan::{
     AggregateCall, Distribution, ExchangeSpec, ExchangeTarget, GroupAggregateSpec, NodeId, NodeKind,
-    PlanNode, StateGrowth, WindowAggregateSpec, WindowInput, WindowKind, WindowSpec,
+    PlanNode, SessionSpec, StateGrowth, WindowAggregateSpec, WindowInput, WindowKind, WindowSpec,
 };
 use crate::sql::statement::Emit;
 use crate::state::accumulators::supports_two_phase;
@@ -69,12 +69,10 @@ impl Builder<'_> {
             })
             .at(tvf.position()));
         }
-        if node.changelog.has_ops() {
-            return Err(
-                SqlError::new("a window over a changing input is not supported yet").at(tvf.position()),
-            );
-        }
         let tick_us = tick_us(node.schema.field(time).data_type());
+        if let WindowKind::Session { gap_us } = tvf.kind {
+            return Ok(self.add_session_assign(tvf, input, time, gap_us));
+        }
         input.pending_window = Some(WindowSpec {
             kind: tvf.kind,
             offset_us: tvf.offset_us,
@@ -85,15 +83,62 @@ impl Builder<'_> {
         Ok(input)
     }
 
+    /// Sessions depend on the rows: they are assigned at once.
+    fn add_session_assign(&mut self, tvf: &WindowTvf, input: Lowered, time: usize, gap_us: i64) -> Lowered {
+        let logical = tvf.input.schema();
+        let column = |column| {
+            let index = logical.maybe_index_of_column(column);
+            let physical = index.and_then(|index| input.physical(index));
+            physical.expect("invariant: the keys of a session are columns of its input")
+        };
+        let partition: Vec<usize> = tvf.partition.iter().map(column).collect();
+        let node = self.nodes[input.node].clone();
+        let key_names = names_of(&node.schema, &partition);
+        let partitioning = partitioner::select(&KeyedOperator {
+            name: "the session window",
+            key_names: &key_names,
+            keys: &partition,
+            input: &node.distribution,
+            two_phase: Err("a session is made of the rows before it".to_string()),
+        });
+        let (below, _) = self.add_exchange(input.node, partition.clone(), &partitioning);
+        let below = self.nodes[below].clone();
+        let width = below.schema.fields().len();
+        let time_type = below.schema.field(time).data_type().clone();
+        let mut fields: Vec<FieldRef> = below.schema.fields().to_vec();
+        fields.extend(window_fields(&time_type));
+        let tick_us = tick_us(&time_type);
+        let node = self.add(PlanNode {
+            kind: NodeKind::SessionAssign(SessionSpec {
+                time_column: time,
+                partition,
+                gap_us,
+                tick_us,
+            }),
+            inputs: vec![below.id],
+            schema: schema_of(fields),
+            changelog: Changelog::Append,
+            event_time: Some(width + 2),
+            growth: StateGrowth::Bounded("rows of open sessions".to_string()),
+            ..below
+        });
+        let mut columns = input.columns;
+        columns.extend((width..width + 3).map(ColumnSource::Physical));
+        Lowered {
+            node,
+            columns,
+            pending_window: None,
+            attached: Some(AttachedWindow {
+                start: Some(width),
+                end: Some(width + 1),
+                tick_us,
+            }),
+        }
+    }
+
     pub(crate) fn lower_aggregate(&mut self, aggregate: &Aggregate, emit: Emit) -> Result<Lowered, SqlError> {
-        if aggregate
-            .group_expr
-            .iter()
-            .any(|key| matches!(key, Expr::GroupingSet(_)))
-        {
-            return Err(self
-                .error("GROUPING SETS, CUBE and ROLLUP are not supported yet")
-                .hint("write one query per grouping and combine them with UNION ALL"));
+        if let [Expr::GroupingSet(sets)] = aggregate.group_expr.as_slice() {
+            return self.lower_grouping_sets(aggregate, sets, emit);
         }
         self.lower_grouping(
             &aggregate.input,
@@ -114,7 +159,7 @@ impl Builder<'_> {
         self.lower_grouping(input, &keys, &[], input.schema(), emit)
     }
 
-    fn lower_grouping(
+    pub(crate) fn lower_grouping(
         &mut self,
         input_plan: &LogicalPlan,
         group: &[Expr],

@@ -11,7 +11,9 @@ use datafusion_physical_expr::expressions::Column;
 
 use crate::changelog::Changelog;
 use crate::error::SqlError;
+use crate::functions::{Functions, positional};
 use crate::plan::aggregate_calls::CallLowering;
+use crate::plan::lower_interval::interval_us;
 use crate::plan::builder::{Builder, MapOutput, names_of, plain_column, planning_error};
 use crate::plan::lowered::{ColumnSource, Lowered, schema_of};
 use crate::plan::partitioner::{self, KeyedOperator};
@@ -27,7 +29,7 @@ impl Builder<'_> {
             .window_expr
             .iter()
             .map(|e| self.window_function(e))
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect::<Result<Vec<WindowFunction>, _>>()?;
         let width = logical.fields().len();
         // Columns of the calls are filled in as their operator is added.
         let mut call_columns = vec![None; functions.len()];
@@ -36,9 +38,9 @@ impl Builder<'_> {
                 continue;
             }
             let same: Vec<usize> = (first..functions.len())
-                .filter(|&other| over_key(functions[other]) == over_key(functions[first]))
+                .filter(|&other| over_key(&functions[other]) == over_key(&functions[first]))
                 .collect();
-            let calls: Vec<&WindowFunction> = same.iter().map(|&index| functions[index]).collect();
+            let calls: Vec<&WindowFunction> = same.iter().map(|&index| &functions[index]).collect();
             let results = same
                 .iter()
                 .map(|&index| window.schema.fields()[width + index].clone())
@@ -56,12 +58,50 @@ impl Builder<'_> {
         Ok(lowered)
     }
 
-    fn window_function<'e>(&self, expression: &'e Expr) -> Result<&'e WindowFunction, SqlError> {
+    /// The call, as an aggregate over a frame: `ROW_NUMBER` counts, `LAG` remembers.
+    fn window_function(&self, expression: &Expr) -> Result<WindowFunction, SqlError> {
         match expression {
             Expr::Alias(alias) => self.window_function(&alias.expr),
-            Expr::WindowFunction(function) => Ok(function),
+            Expr::WindowFunction(function) => self.aggregate_over(function),
             other => Err(self.error(format!("`{other}` is not a window function"))),
         }
+    }
+
+    fn aggregate_over(&self, function: &WindowFunction) -> Result<WindowFunction, SqlError> {
+        let WindowFunctionDefinition::WindowUDF(udf) = &function.fun else {
+            return Ok(function.clone());
+        };
+        let name = udf.name();
+        let known = |name: &str| Functions::library().aggregate(name);
+        let (aggregate, whole) = match name {
+            "row_number" => (known("count"), true),
+            "lag" => (Some(positional::lag()), true),
+            "first_value" | "last_value" => (known(name), false),
+            "rank" | "dense_rank" => {
+                return Err(self.error(format!("{}() needs a bound on a stream", name.to_uppercase())).hint(
+                    "put it into a sub-query and filter on it: … WHERE rank_number <= 10 is a Top-N",
+                ));
+            }
+            _ => {
+                return Err(self
+                    .error(format!("{}() OVER is not supported", name.to_uppercase()))
+                    .hint("LAG, ROW_NUMBER, FIRST_VALUE, LAST_VALUE and aggregates look at the rows before"));
+            }
+        };
+        let aggregate = aggregate.expect("invariant: the library has this aggregate");
+        let mut call = function.clone();
+        call.fun = WindowFunctionDefinition::AggregateUDF(aggregate);
+        if name == "row_number" {
+            call.params.args = vec![datafusion_expr::lit(1i64)];
+        }
+        if whole {
+            call.params.window_frame = WindowFrame::new_bounds(
+                WindowFrameUnits::Rows,
+                WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
+                WindowFrameBound::CurrentRow,
+            );
+        }
+        Ok(call)
     }
 
     /// Adds one operator for calls that share partition, order and frame; answers their columns.
@@ -101,7 +141,7 @@ impl Builder<'_> {
         };
         let mut calls = Vec::with_capacity(functions.len());
         for (function, result) in functions.iter().zip(results) {
-            calls.push(lowering.lower(&Expr::AggregateFunction(aggregate_of(function)?), result)?);
+            calls.push(lowering.lower(&Expr::AggregateFunction(aggregate_of(function)), result)?);
         }
 
         let mut lowered = input;
@@ -204,36 +244,19 @@ fn over_key(function: &WindowFunction) -> (&[Expr], &[Sort], &WindowFrame) {
     (&params.partition_by, &params.order_by, &params.window_frame)
 }
 
-/// The aggregate call that a window function is; ranking and offset functions are not here yet.
-fn aggregate_of(function: &WindowFunction) -> Result<LogicalCall, SqlError> {
-    match &function.fun {
-        WindowFunctionDefinition::AggregateUDF(aggregate) => Ok(LogicalCall::new_udf(
-            aggregate.clone(),
-            function.params.args.clone(),
-            function.params.distinct,
-            function.params.filter.clone(),
-            Vec::new(),
-            function.params.null_treatment,
-        )),
-        WindowFunctionDefinition::WindowUDF(udf) => Err(SqlError::new(format!(
-            "{}() OVER is not supported yet",
-            udf.name().to_uppercase()
-        ))
-        .hint("aggregates such as COUNT, SUM, AVG, MIN and MAX are")),
-    }
-}
-
-/// Days and smaller as microseconds; months have no fixed length.
-fn interval_us(value: &ScalarValue) -> Option<i64> {
-    match value {
-        ScalarValue::IntervalMonthDayNano(Some(interval)) if interval.months == 0 => {
-            Some(i64::from(interval.days) * 86_400_000_000 + interval.nanoseconds / 1_000)
-        }
-        ScalarValue::IntervalDayTime(Some(interval)) => {
-            Some(i64::from(interval.days) * 86_400_000_000 + i64::from(interval.milliseconds) * 1_000)
-        }
-        _ => None,
-    }
+/// The aggregate call that a window function is by now.
+fn aggregate_of(function: &WindowFunction) -> LogicalCall {
+    let WindowFunctionDefinition::AggregateUDF(aggregate) = &function.fun else {
+        unreachable!("invariant: window functions were made aggregates")
+    };
+    LogicalCall::new_udf(
+        aggregate.clone(),
+        function.params.args.clone(),
+        function.params.distinct,
+        function.params.filter.clone(),
+        Vec::new(),
+        function.params.null_treatment,
+    )
 }
 
 fn over_growth(frame: OverFrame, keys: &[String]) -> StateGrowth {

@@ -23,8 +23,13 @@ pub mod early_filter;
 pub mod explain;
 mod expressions;
 mod lower_aggregate;
+mod lower_grouping_sets;
+mod lower_interval;
 mod lower_join;
 mod lower_over;
+mod lower_rank;
+mod lower_sort;
+mod lower_temporal;
 mod lowered;
 pub mod partitioner;
 mod scans;
@@ -56,6 +61,11 @@ pub struct Settings {
     /// Event times further than this ahead of the wall clock are clamped and counted
     /// (`scan.watermark.max-future`), microseconds; `None` = trusted.
     pub max_future_us: Option<u64>,
+    /// How long state that nothing touches is kept (`table.exec.state.ttl`), microseconds; `None` = for
+    /// ever.
+    pub state_ttl_us: Option<u64>,
+    /// Sources of changes may tell a change twice (`table.exec.source.cdc-events-duplicate`).
+    pub source_repeats_changes: bool,
     /// The job runs on one shard: all rows are where they are needed, so nothing is exchanged and
     /// nothing is aggregated in two phases. Not a SET option: the command line knows it.
     pub one_shard: bool,
@@ -68,6 +78,8 @@ impl Default for Settings {
             two_phase: true,
             idle_timeout_us: None,
             max_future_us: None,
+            state_ttl_us: None,
+            source_repeats_changes: false,
             one_shard: false,
         }
     }
@@ -101,10 +113,16 @@ pub enum NodeKind {
     Source(SourceSpec),
     /// Filters, then projects.
     Map(MapSpec),
+    /// Each row once per grouping set.
+    Expand(ExpandSpec),
     /// UNION ALL: rows of all inputs, watermark of the slowest.
     Union,
     /// Sends rows to the shard that owns their key.
     Exchange(ExchangeSpec),
+    /// Rows of an upsert source as a changelog: each key's row, taken back before it is replaced.
+    Normalize(NormalizeSpec),
+    /// `FOR SYSTEM_TIME AS OF`: each left row with the right row of its key that was valid then.
+    TemporalJoin(TemporalJoinSpec),
     /// First phase of a two-phase unbounded aggregation, on the rows' own shard.
     LocalGroupAggregate(GroupAggregateSpec),
     /// Aggregation without a window.
@@ -115,10 +133,18 @@ pub enum NodeKind {
     WindowAggregate(WindowAggregateSpec),
     /// A window TVF without aggregation: one row per window, `window_start/end/time` appended.
     WindowAssign(WindowSpec),
+    /// A session window TVF: rows with the session they belong to, once it is complete.
+    SessionAssign(SessionSpec),
     /// `OVER (PARTITION BY … ORDER BY event time ROWS | RANGE …)`.
     OverAggregate(OverAggregateSpec),
-    /// Inner join of two inputs that both carry the same windows.
+    /// Join of two inputs that both carry the same windows.
     WindowJoin(WindowJoinSpec),
+    /// Join of two streams: regular, or within an interval of event time.
+    StreamJoin(StreamJoinSpec),
+    /// `ROW_NUMBER`, `RANK` or `DENSE_RANK` with a bound: the first rows of each partition.
+    Rank(RankSpec),
+    /// `ORDER BY`: rows in order, as the watermark passes them or at the end.
+    Sort(SortSpec),
     /// Writes to a table, or to standard output.
     Sink(SinkSpec),
 }
@@ -131,6 +157,10 @@ pub struct SourceSpec {
     /// Indices into `table.ingest_schema()` that the connector must deliver (in this order): those
     /// that the query, computed columns, the watermark or the filter need.
     pub ingest: Vec<usize>,
+    /// The connector delivers one more column behind these: what each row says (`Op::code`, TINYINT).
+    pub has_ops: bool,
+    /// Ingest adds one more column, the last: when the row was read (TIMESTAMP_LTZ(3)).
+    pub has_processing_time: bool,
     /// Output columns over the delivered columns (computed columns, and pass-through).
     pub output: Vec<(Arc<dyn PhysicalExpr>, FieldRef)>,
     /// The watermark a row implies, over the delivered columns.
@@ -158,6 +188,24 @@ pub struct MapSpec {
     pub projection: Option<Vec<(Arc<dyn PhysicalExpr>, FieldRef)>>,
 }
 
+/// Rows once per grouping set; output = input columns, then the keys, then the set's id.
+#[derive(Clone, Debug)]
+pub struct ExpandSpec {
+    /// The keys that some set leaves out.
+    pub keys: Vec<Arc<dyn PhysicalExpr>>,
+    /// The sets.
+    pub sets: Vec<ExpandSet>,
+}
+
+/// A grouping set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ExpandSet {
+    /// Which keys it keeps; the others are NULL.
+    pub keeps: Vec<bool>,
+    /// What tells its rows from those of other sets.
+    pub id: u64,
+}
+
 /// Where an exchange sends each row.
 #[derive(Clone, Debug)]
 pub struct ExchangeSpec {
@@ -176,6 +224,29 @@ pub enum ExchangeTarget {
     First,
     /// Every shard: the small side of a join goes to where the other side's rows are.
     All,
+}
+
+/// Rows by key, as a changelog; output = input.
+#[derive(Clone, Debug)]
+pub struct NormalizeSpec {
+    /// The primary key.
+    pub key: Vec<usize>,
+}
+
+/// Join with a versioned table; output = left columns, then right columns.
+#[derive(Clone, Debug)]
+pub struct TemporalJoinSpec {
+    /// Whether left rows without a right one come out, padded.
+    pub keeps_left: bool,
+    /// Columns that must be equal.
+    pub equal: Vec<JoinKey>,
+    /// Further condition over left columns then right columns.
+    pub filter: Option<Arc<dyn PhysicalExpr>>,
+    /// The event-time columns of both sides; `None` = processing time: the right input is read to its end
+    /// first, and then left rows are looked up as they come.
+    pub times: Option<(usize, usize)>,
+    /// Whether each input may take rows back.
+    pub retracts: [bool; 2],
 }
 
 /// An aggregate call over columns of its operator's input.
@@ -268,6 +339,24 @@ pub enum WindowKind {
         /// Growth.
         step_us: i64,
     },
+    /// Rows of a key that follow each other within a gap. Never pending: `SessionAssign` computes it.
+    Session {
+        /// The gap.
+        gap_us: i64,
+    },
+}
+
+/// Session windows; output = input columns, then `window_start`, `window_end`, `window_time`.
+#[derive(Clone, Debug)]
+pub struct SessionSpec {
+    /// The event-time column.
+    pub time_column: usize,
+    /// `PARTITION BY` columns; empty = sessions of all rows together.
+    pub partition: Vec<usize>,
+    /// Rows further apart than this are in different sessions, microseconds.
+    pub gap_us: i64,
+    /// See [`WindowSpec::tick_us`].
+    pub tick_us: i64,
 }
 
 /// Aggregation over windows.
@@ -332,13 +421,183 @@ pub enum OverFrame {
     Range(Option<i64>),
 }
 
-/// Inner join of rows in the same window; output = left columns, then right columns.
+/// The kinds of join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinKind {
+    /// Only what matches.
+    Inner,
+    /// Every left row, padded with NULLs where nothing matches.
+    Left,
+    /// Every right row.
+    Right,
+    /// Every row of both sides.
+    Full,
+    /// Left rows that match something, once each.
+    Semi,
+    /// Left rows that match nothing.
+    Anti,
+}
+
+impl JoinKind {
+    /// Whether rows of side 0 (left) or 1 (right) come out padded where nothing matches.
+    pub fn preserves(self, side: usize) -> bool {
+        match self {
+            JoinKind::Inner | JoinKind::Semi | JoinKind::Anti => false,
+            JoinKind::Left => side == 0,
+            JoinKind::Right => side == 1,
+            JoinKind::Full => true,
+        }
+    }
+
+    /// Whether only the left side's columns come out.
+    pub fn is_left_only(self) -> bool {
+        matches!(self, JoinKind::Semi | JoinKind::Anti)
+    }
+}
+
+/// A pair of columns that must be equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JoinKey {
+    /// The left column.
+    pub left: usize,
+    /// The right column.
+    pub right: usize,
+    /// `IS NOT DISTINCT FROM`: NULL equals NULL.
+    pub null_safe: bool,
+}
+
+/// `lower ≤ left time − right time ≤ upper`, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JoinInterval {
+    /// The event-time columns of both sides.
+    pub times: (usize, usize),
+    /// The least distance.
+    pub lower_us: i64,
+    /// The greatest distance.
+    pub upper_us: i64,
+}
+
+/// Join of two streams; output = left columns, then, but for semi and anti joins, right columns.
+#[derive(Clone, Debug)]
+pub struct StreamJoinSpec {
+    /// The kind.
+    pub kind: JoinKind,
+    /// Columns that must be equal; none = every row may match every row.
+    pub equal: Vec<JoinKey>,
+    /// Further condition over left columns then right columns.
+    pub filter: Option<Arc<dyn PhysicalExpr>>,
+    /// The interval of an interval join; its bounds are part of `filter` as well.
+    pub interval: Option<JoinInterval>,
+    /// How long rows of each side are kept, microseconds; `None` = for ever, or by the interval.
+    pub ttl_us: [Option<u64>; 2],
+    /// `NOT IN`: a NULL on the right side is an error.
+    pub null_aware: bool,
+    /// Whether each input may take rows back.
+    pub retracts: [bool; 2],
+}
+
+impl StreamJoinSpec {
+    /// Whether it may take back what it said: an interval join never does, and others only if a side is
+    /// padded or asked about, or takes rows back itself.
+    pub fn takes_back(&self) -> bool {
+        let pads = self.kind.preserves(0) || self.kind.preserves(1) || self.kind == JoinKind::Anti;
+        self.interval.is_none() && (pads || self.retracts.contains(&true))
+    }
+
+    /// Whether rows of `side` know how many rows they match.
+    pub fn counts_matches(&self, side: usize) -> bool {
+        self.kind.preserves(side) || (self.kind.is_left_only() && side == 0)
+    }
+}
+
+/// What a rank counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RankFunction {
+    /// Position; rows that are equal keep the order in which they came.
+    RowNumber,
+    /// 1 + number of rows before; equal rows share it.
+    Rank,
+    /// 1 + number of different values before.
+    DenseRank,
+}
+
+/// One column of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SortColumn {
+    /// The column.
+    pub column: usize,
+    /// Largest first.
+    pub descending: bool,
+    /// NULLs before all values.
+    pub nulls_first: bool,
+}
+
+/// The first rows of each partition; output = input columns, then the rank where it is asked for.
+#[derive(Clone, Debug)]
+pub struct RankSpec {
+    /// `PARTITION BY` columns; empty = all rows together.
+    pub partition: Vec<usize>,
+    /// `ORDER BY`; empty = the order of arrival.
+    pub order: Vec<SortColumn>,
+    /// What is counted.
+    pub function: RankFunction,
+    /// The first rank that comes out, from 1.
+    pub first: u64,
+    /// The last rank that comes out.
+    pub last: u64,
+    /// Whether the rank comes out as a column.
+    pub output_rank: bool,
+    /// The window-end column if the partition is part of a window: results come once it is complete.
+    pub window: Option<RankWindow>,
+    /// The event-time column if this keeps the first row by it: that row comes out once the watermark has
+    /// passed it.
+    pub keeps_first_by: Option<usize>,
+    /// When results come out.
+    pub emit: Emit,
+    /// Whether the input may take rows back.
+    pub input_retracts: bool,
+}
+
+impl RankSpec {
+    /// Whether nothing that comes out is ever taken back: rows come in the order that is asked for, or wait
+    /// until they are settled.
+    pub fn is_append_only(&self) -> bool {
+        let in_order = self.order.is_empty() && !self.input_retracts;
+        in_order || self.window.is_some() || self.keeps_first_by.is_some() || self.emit == Emit::Final
+    }
+}
+
+/// The window that a rank is taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RankWindow {
+    /// The `window_end` column.
+    pub end_column: usize,
+    /// See [`WindowSpec::tick_us`].
+    pub tick_us: i64,
+}
+
+/// Rows in order; output = input.
+#[derive(Clone, Debug)]
+pub struct SortSpec {
+    /// The order.
+    pub order: Vec<SortColumn>,
+    /// The event-time column if the order starts with it, rising: rows come as the watermark passes
+    /// them; otherwise they come at the end of the input.
+    pub time_column: Option<usize>,
+    /// Whether the input may take rows back.
+    pub input_retracts: bool,
+}
+
+/// Join of rows in the same window; output = left columns, then right columns, but for semi and anti
+/// joins.
 #[derive(Clone, Debug)]
 pub struct WindowJoinSpec {
+    /// The kind.
+    pub kind: JoinKind,
     /// Window-end columns of left and right input (TIMESTAMP).
     pub window_end: (usize, usize),
-    /// Pairs of columns that must be equal (window bounds among them).
-    pub equal: Vec<(usize, usize)>,
+    /// Columns that must be equal, window bounds among them.
+    pub equal: Vec<JoinKey>,
     /// Further condition over left columns then right columns.
     pub filter: Option<Arc<dyn PhysicalExpr>>,
     /// See [`WindowSpec::tick_us`].

@@ -17,7 +17,7 @@ use datafusion_physical_expr::utils::collect_columns;
 
 use crate::plan::expressions::Expressions;
 use crate::plan::{SourceSpec, SourceWatermark};
-use crate::sql::catalog::{TableColumnKind, TableDefinition};
+use crate::sql::catalog::{SourceChanges, TableColumnKind, TableDefinition};
 
 /// How the statements of a job read one table.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +52,10 @@ pub(crate) fn collect_table_uses<'a>(
         let waits = |node: &LogicalPlan| {
             Ok(matches!(
                 node,
-                LogicalPlan::Extension(_) | LogicalPlan::Window(_) | LogicalPlan::Join(_)
+                LogicalPlan::Extension(_)
+                    | LogicalPlan::Window(_)
+                    | LogicalPlan::Join(_)
+                    | LogicalPlan::Sort(_)
             ))
         };
         let needs_watermark = plan
@@ -92,7 +95,12 @@ pub(crate) fn table_source(
     let mut output_columns: BTreeSet<usize> = table_use.columns(schema.fields().len());
     let mut filter = None;
     let mut filtered = true;
-    match table_use.only_scan() {
+    let changes = table.source_changes();
+    if changes == SourceChanges::Upsert {
+        output_columns.extend(&table.primary_key);
+    }
+    // A filter in the source would cut an update in two: it stands behind a source of changes.
+    match table_use.only_scan().filter(|_| changes == SourceChanges::None) {
         Some(scan) => filter = scan_filter(scan, &schema, expressions)?,
         None => {
             filtered = false;
@@ -147,12 +155,15 @@ pub(crate) fn scan_filter(
 
 /// Each table column as an expression over the table's ingest schema.
 fn columns_over_ingest(table: &TableDefinition) -> Vec<Arc<dyn PhysicalExpr>> {
+    let delivered = table.ingest_schema().fields().len();
     let mut ingest = 0;
     table
         .columns
         .iter()
         .map(|column| match &column.kind {
             TableColumnKind::Computed(expression) => expression.clone(),
+            // Stands behind all columns that are delivered.
+            TableColumnKind::ProcessingTime => Arc::new(Column::new(column.field.name(), delivered)),
             TableColumnKind::Physical | TableColumnKind::Metadata { .. } => {
                 ingest += 1;
                 Arc::new(Column::new(column.field.name(), ingest - 1)) as Arc<dyn PhysicalExpr>
@@ -179,6 +190,8 @@ fn narrow_to_ingest(
         need(&watermark.event_time);
         need(&watermark.watermark);
     }
+    let has_processing_time = needed.remove(&ingest_schema.fields().len());
+    let has_ops = table.source_changes() != SourceChanges::None;
     if needed.is_empty() {
         needed.insert(cheapest_column(&ingest_schema));
     }
@@ -186,6 +199,8 @@ fn narrow_to_ingest(
     let mut delivered: Vec<Arc<dyn PhysicalExpr>> = (0..ingest_schema.fields().len())
         .map(|i| Arc::new(Column::new("", i)) as _)
         .collect();
+    let processing_time = ingest.len() + usize::from(has_ops);
+    delivered.push(Arc::new(Column::new("processing time", processing_time)));
     for (position, &column) in ingest.iter().enumerate() {
         delivered[column] = Arc::new(Column::new(ingest_schema.field(column).name(), position));
     }
@@ -200,6 +215,8 @@ fn narrow_to_ingest(
     Ok(SourceSpec {
         table: table.clone(),
         ingest,
+        has_ops,
+        has_processing_time,
         output: output
             .into_iter()
             .map(|(expression, field)| Ok((replace_columns(expression, &delivered)?, field)))

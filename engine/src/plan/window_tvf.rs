@@ -1,4 +1,4 @@
-//! The logical plan node of a window TVF: `TUMBLE`, `HOP` or `CUMULATE` over a relation.
+//! The logical plan node of a window TVF: `TUMBLE`, `HOP`, `CUMULATE` or `SESSION` over a relation.
 //!
 //! Made by the query planner's relation hook, read by the stream plan builder. Its output is the
 //! input's columns followed by `window_start`, `window_end` and `window_time`.
@@ -28,6 +28,8 @@ pub struct WindowTvf {
     pub kind: WindowKind,
     /// Shift of all window starts, microseconds.
     pub offset_us: i64,
+    /// `PARTITION BY` of a session.
+    pub partition: Vec<Column>,
     /// Where the TVF stands in the SQL text: (line, column, length).
     pub position: (u64, u64, u64),
     schema: DFSchemaRef,
@@ -40,6 +42,7 @@ impl WindowTvf {
         time_column: Column,
         kind: WindowKind,
         offset_us: i64,
+        partition: Vec<Column>,
         position: Position,
     ) -> Result<WindowTvf> {
         let time_type = input.schema().data_type(&time_column)?.clone();
@@ -67,6 +70,7 @@ impl WindowTvf {
             time_column,
             kind,
             offset_us,
+            partition,
             position,
             schema,
         })
@@ -103,25 +107,36 @@ impl UserDefinedLogicalNodeCore for WindowTvf {
     }
 
     fn expressions(&self) -> Vec<Expr> {
-        vec![Expr::Column(self.time_column.clone())]
+        let columns = std::iter::once(&self.time_column).chain(&self.partition);
+        columns.cloned().map(Expr::Column).collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "WindowTvf: {:?} on {}", self.kind, self.time_column)
     }
 
-    fn with_exprs_and_inputs(&self, mut exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<WindowTvf> {
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<WindowTvf> {
         let input = inputs.swap_remove(0);
-        let time_column = match exprs.swap_remove(0) {
-            Expr::Column(column) => column,
-            other => return datafusion_common::internal_err!("window TVF over {other}, not a column"),
-        };
-        WindowTvf::try_new(input, time_column, self.kind, self.offset_us, self.position())
+        let mut columns = Vec::with_capacity(exprs.len());
+        for expr in exprs {
+            match expr {
+                Expr::Column(column) => columns.push(column),
+                other => return datafusion_common::internal_err!("window TVF over {other}, not a column"),
+            }
+        }
+        let time_column = columns.remove(0);
+        WindowTvf::try_new(input, time_column, self.kind, self.offset_us, columns, self.position())
     }
 
-    /// Filters on the relation's own columns may move below the TVF; filters on window bounds may not.
+    /// Filters on the relation's own columns may move below the TVF; filters on window bounds may not. Below
+    /// a session only filters on its key may: a row that is filtered out still holds a session together.
     fn prevent_predicate_push_down_columns(&self) -> std::collections::HashSet<String> {
-        WINDOW_COLUMNS.iter().map(|name| name.to_string()).collect()
+        let bounds = WINDOW_COLUMNS.iter().map(|name| name.to_string());
+        let is_session = matches!(self.kind, WindowKind::Session { .. });
+        let fields = self.input.schema().fields().iter().filter(|_| is_session);
+        let is_key = |name: &str| self.partition.iter().any(|column| column.name == name);
+        let others = fields.map(|field| field.name().clone()).filter(|name| !is_key(name));
+        bounds.chain(others).collect()
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
@@ -131,7 +146,9 @@ impl UserDefinedLogicalNodeCore for WindowTvf {
             .copied()
             .filter(|&index| index < width)
             .collect();
-        needed.extend(self.input.schema().maybe_index_of_column(&self.time_column));
+        for column in std::iter::once(&self.time_column).chain(&self.partition) {
+            needed.extend(self.input.schema().maybe_index_of_column(column));
+        }
         needed.sort_unstable();
         needed.dedup();
         Some(vec![needed])

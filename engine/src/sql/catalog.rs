@@ -46,6 +46,8 @@ pub enum TableColumnKind {
     Physical,
     /// Computed; the expression reads columns of [`TableDefinition::ingest_schema`].
     Computed(Arc<dyn PhysicalExpr>),
+    /// `PROCTIME()`: when the row was read.
+    ProcessingTime,
     /// Read from the connector under this key.
     Metadata {
         /// The connector's metadata key.
@@ -54,6 +56,27 @@ pub enum TableColumnKind {
         is_virtual: bool,
     },
 }
+
+impl TableColumnKind {
+    /// Whether a connector delivers the column.
+    pub fn is_delivered(&self) -> bool {
+        matches!(self, TableColumnKind::Physical | TableColumnKind::Metadata { .. })
+    }
+}
+
+/// What the records of a table say of rows read before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceChanges {
+    /// Nothing: each adds a row.
+    None,
+    /// They add rows and take rows back.
+    Retract,
+    /// They replace or delete the row with their primary key.
+    Upsert,
+}
+
+/// The metadata key of a processing-time column's field: it travels with the column through queries.
+pub const PROCESSING_TIME: &str = "velocore.processing-time";
 
 /// The event-time column of a table and the watermark its rows imply.
 #[derive(Clone, Debug)]
@@ -83,10 +106,30 @@ impl TableDefinition {
         let fields = self
             .columns
             .iter()
-            .filter(|column| !matches!(column.kind, TableColumnKind::Computed(_)))
+            .filter(|column| column.kind.is_delivered())
             .map(|column| column.field.clone())
             .collect::<Vec<_>>();
         Arc::new(Schema::new(fields))
+    }
+
+    /// What the table's records say of rows read before.
+    pub fn source_changes(&self) -> SourceChanges {
+        match self.option("format") {
+            Some("changelog-json" | "debezium-json") => {}
+            _ if self.connector() == "memory" => {}
+            _ => return SourceChanges::None,
+        }
+        let mode = match (self.option("changelog-mode"), self.connector()) {
+            (Some(mode), _) => mode,
+            (None, "memory") => "I",
+            (None, _) => "I,UA,UB,D",
+        };
+        let has = |word: &str| mode.split(',').any(|part| part.trim() == word);
+        match (has("UA"), has("UB"), has("D")) {
+            (false, false, false) => SourceChanges::None,
+            (true, false, _) => SourceChanges::Upsert,
+            _ => SourceChanges::Retract,
+        }
     }
 
     /// The columns a sink writes: all but computed and virtual metadata columns.
@@ -96,7 +139,7 @@ impl TableDefinition {
             .iter()
             .filter(|column| match &column.kind {
                 TableColumnKind::Physical => true,
-                TableColumnKind::Computed(_) => false,
+                TableColumnKind::Computed(_) | TableColumnKind::ProcessingTime => false,
                 TableColumnKind::Metadata { is_virtual, .. } => !is_virtual,
             })
             .map(|column| column.field.clone())

@@ -10,8 +10,10 @@ use crate::error::{Position, SqlError};
 use crate::plan::builder::SinkQuery;
 use crate::plan::explain::sql_type;
 use crate::sql::catalog::{
-    Catalog, TableColumn, TableColumnKind, TableDefinition, TableWatermark, ViewDefinition,
+    Catalog, PROCESSING_TIME, SourceChanges, TableColumn, TableColumnKind, TableDefinition, TableWatermark,
+    ViewDefinition,
 };
+use crate::sql::hints;
 use crate::sql::options::validate_options;
 use crate::sql::query::QueryPlanner;
 use crate::sql::statement::{
@@ -53,6 +55,13 @@ impl Catalog {
             primary_key,
             options,
         };
+        if table.source_changes() == SourceChanges::Upsert && table.primary_key.is_empty() {
+            return Err(SqlError::new(format!(
+                "`{name}` replaces rows by their key and has no PRIMARY KEY"
+            ))
+            .hint("declare PRIMARY KEY (…) NOT ENFORCED")
+            .at(create.name.position));
+        }
         self.tables.insert(name, Arc::new(table));
         Ok(())
     }
@@ -83,6 +92,7 @@ impl Catalog {
         Ok(Some(SinkQuery {
             plan,
             emit: query.emit,
+            state_ttl: hints::state_ttl(&query.query)?,
             table: Some(table),
             position: query.position,
         }))
@@ -168,8 +178,14 @@ impl Catalog {
                         is_virtual: *is_virtual,
                     },
                 ),
-                // Nobody can read it, so it takes no part.
-                ColumnKind::Computed(_) if column.kind.is_processing_time() => continue,
+                ColumnKind::Computed(_) if column.kind.is_processing_time() => {
+                    let marker = HashMap::from([(PROCESSING_TIME.to_string(), String::new())]);
+                    let time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+                    (
+                        Field::new(name, time, false).with_metadata(marker),
+                        TableColumnKind::ProcessingTime,
+                    )
+                }
                 ColumnKind::Computed(expression) => {
                     let (physical, field) = QueryPlanner::new(self)
                         .physical_expression(expression, &ingest)

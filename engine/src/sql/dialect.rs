@@ -51,13 +51,18 @@ impl Dialect for StreamDialect {
         Some(parse_cast(parser, kind))
     }
 
-    /// `FOR SYSTEM_TIME AS OF` must be seen in order to be refused.
+    /// `FOR SYSTEM_TIME AS OF`: temporal joins.
     fn supports_table_versioning(&self) -> bool {
         true
     }
 
     /// MATCH_RECOGNIZE must be seen in order to be refused.
     fn supports_match_recognize(&self) -> bool {
+        true
+    }
+
+    /// `SELECT /*+ STATE_TTL('t' = '1d') */ …`.
+    fn supports_comment_optimizer_hint(&self) -> bool {
         true
     }
 

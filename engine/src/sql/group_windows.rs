@@ -17,8 +17,8 @@ use sqlparser::ast::{
 use crate::error::{Position, SqlError};
 use crate::sql::position::{ident_position, position_of};
 use crate::sql::spellings::respell;
-use crate::sql::sugar::{WindowClause, window_usage};
-use crate::sql::window_call::select_all_from;
+use crate::sql::sugar::{SugarWindow, WindowClause};
+use crate::sql::window_call::{PARTITION_KEYS, select_all_from};
 use crate::sql::window_columns::WindowColumns;
 
 /// Lowers the windows of every SELECT in `query`; `clauses` are the `WINDOW …` clauses that stood
@@ -105,8 +105,12 @@ fn lower_select(select: &mut Select, clause: Option<WindowClause>) -> Result<(),
         columns.rewrite(having)?;
     }
     let uses_rowtime = columns.uses_rowtime;
+    let keys = match window.function.value == "SESSION" {
+        true => Some(session_keys(select, group_calls.first().copied(), &window)?),
+        false => None,
+    };
     group_by_bounds(select, group_calls.first().copied(), uses_rowtime, &window)?;
-    wrap_relation(select, &window)
+    wrap_relation(select, &window, keys)
 }
 
 /// Indices of the window functions in GROUP BY.
@@ -120,12 +124,7 @@ fn group_window_calls(select: &Select) -> Result<Vec<usize>, SqlError> {
             continue;
         };
         match name.value.to_ascii_uppercase().as_str() {
-            "TUMBLE" | "HOP" => calls.push(index),
-            "SESSION" => {
-                return Err(SqlError::new("session windows are not supported yet")
-                    .at(ident_position(name))
-                    .hint("use TUMBLE or HOP"));
-            }
+            "TUMBLE" | "HOP" | "SESSION" => calls.push(index),
             "CUMULATE" => {
                 return Err(SqlError::new("CUMULATE stands in FROM, not in GROUP BY")
                     .at(ident_position(name))
@@ -164,19 +163,19 @@ pub(crate) fn call_of(expr: &Expr) -> Option<(&Ident, Vec<&Expr>)> {
 
 fn window_of_clause(clause: WindowClause) -> Result<GroupWindow, SqlError> {
     let WindowClause {
-        is_sliding,
+        kind,
         arguments,
         position,
         span,
         ..
     } = clause;
-    let wrong = |message: String| SqlError::new(message).at(position).hint(window_usage(is_sliding));
+    let wrong = |message: String| SqlError::new(message).at(position).hint(kind.usage());
     let (time, mut lengths) = match arguments.as_slice() {
         [Expr::Interval(_), ..] => (None, arguments.clone()),
         [time, lengths @ ..] => (Some(time.clone()), lengths.to_vec()),
         [] => return Err(wrong("the window has no size".to_string())),
     };
-    let wanted = if is_sliding { 2 } else { 1 };
+    let wanted = if kind == SugarWindow::Sliding { 2 } else { 1 };
     if lengths.len() != wanted {
         return Err(wrong(format!(
             "the window has {} lengths, not {wanted}",
@@ -185,7 +184,7 @@ fn window_of_clause(clause: WindowClause) -> Result<GroupWindow, SqlError> {
     }
     // Velostream says (size, slide); the TVF takes (slide, size).
     lengths.reverse();
-    let mut function = Ident::new(if is_sliding { "HOP" } else { "TUMBLE" });
+    let mut function = Ident::new(kind.function());
     function.span = span;
     Ok(GroupWindow {
         function,
@@ -205,13 +204,12 @@ fn window_of_group_by(select: &Select, index: usize) -> Result<GroupWindow, SqlE
         return Err(SqlError::new("GROUP BY has no window"));
     };
     let position = ident_position(name);
-    let is_hop = name.value.eq_ignore_ascii_case("HOP");
-    let usage = if is_hop {
-        "HOP(ts, slide, size)"
-    } else {
-        "TUMBLE(ts, size)"
+    let upper = name.value.to_ascii_uppercase();
+    let (usage, lengths_wanted) = match upper.as_str() {
+        "HOP" => ("HOP(ts, slide, size)", 2),
+        "SESSION" => ("SESSION(ts, gap)", 1),
+        _ => ("TUMBLE(ts, size)", 1),
     };
-    let lengths_wanted = if is_hop { 2 } else { 1 };
     let [time, lengths @ ..] = arguments.as_slice() else {
         return Err(SqlError::new(format!("{name} has no arguments"))
             .at(position)
@@ -224,7 +222,7 @@ fn window_of_group_by(select: &Select, index: usize) -> Result<GroupWindow, SqlE
                 .hint(format!("write {usage}")),
         );
     }
-    let mut function = Ident::new(if is_hop { "HOP" } else { "TUMBLE" });
+    let mut function = Ident::new(upper);
     function.span = name.span;
     Ok(GroupWindow {
         function,
@@ -270,8 +268,33 @@ fn group_by_bounds(
     Ok(())
 }
 
+/// The columns that sessions are made by: all else that the query groups by.
+fn session_keys(select: &Select, call: Option<usize>, window: &GroupWindow) -> Result<Vec<Expr>, SqlError> {
+    let GroupByExpr::Expressions(keys, _) = &select.group_by else {
+        return Ok(Vec::new());
+    };
+    let others = keys.iter().enumerate().filter(|(index, _)| Some(*index) != call);
+    let column = |key: &Expr| match key {
+        Expr::Identifier(_) => Some(key.clone()),
+        Expr::CompoundIdentifier(parts) => parts.last().cloned().map(Expr::Identifier),
+        _ => None,
+    };
+    let bound = |key: &&Expr| !matches!(key, Expr::Identifier(ident) if ident.value.starts_with("window_"));
+    others
+        .map(|(_, key)| key)
+        .filter(bound)
+        .map(|key| {
+            column(key).ok_or_else(|| {
+                SqlError::new(format!("sessions are made by columns, and `{key}` is computed"))
+                    .at(window.position)
+                    .hint("compute it in a sub-query: FROM (SELECT …, expression AS k FROM t) GROUP BY k, SESSION(ts, gap)")
+            })
+        })
+        .collect()
+}
+
 /// Wraps the SELECT's only relation in the window TVF.
-fn wrap_relation(select: &mut Select, window: &GroupWindow) -> Result<(), SqlError> {
+fn wrap_relation(select: &mut Select, window: &GroupWindow, keys: Option<Vec<Expr>>) -> Result<(), SqlError> {
     let [from] = select.from.as_mut_slice() else {
         return Err(one_relation(window));
     };
@@ -283,6 +306,9 @@ fn wrap_relation(select: &mut Select, window: &GroupWindow) -> Result<(), SqlErr
         data_argument(&from.relation),
         call("DESCRIPTOR", window, descriptor),
     ];
+    if let Some(keys) = keys {
+        arguments.insert(1, call(PARTITION_KEYS, window, keys));
+    }
     arguments.extend(window.lengths.iter().cloned());
     from.relation = TableFactor::TableFunction {
         expr: call(&window.function.value, window, arguments),

@@ -13,6 +13,7 @@ mod definitions;
 pub mod dialect;
 mod emit;
 mod group_windows;
+pub(crate) mod hints;
 pub mod interval;
 pub mod option_values;
 pub mod options;

@@ -23,7 +23,7 @@ pub const CONNECTORS: [&str; 8] = [
 ];
 
 /// Formats by name; `ndjson` is another name of `json`.
-pub const FORMATS: [&str; 4] = ["json", "ndjson", "csv", "parquet"];
+pub const FORMATS: [&str; 6] = ["json", "ndjson", "csv", "parquet", "changelog-json", "debezium-json"];
 
 /// Who reads an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +111,7 @@ const READERS: Reader = Reader::Connectors(&["filesystem", "stdin", "datagen", "
 const PRINT: Reader = Reader::Connectors(&["print"]);
 const DATAGEN: Reader = Reader::Connectors(&["datagen"]);
 const NEXMARK: Reader = Reader::Connectors(&["nexmark"]);
+const CHANGES: Reader = Reader::Connectors(&["filesystem", "stdin", "memory"]);
 const JSON: Reader = Reader::Format("json");
 const CSV: Reader = Reader::Format("csv");
 
@@ -139,6 +140,7 @@ pub const OPTION_RULES: &[OptionRule] = &[
     rule("csv.quote-character", CSV, Both, Character, "around fields that need it; a double quote by default"),
     rule("csv.header", CSV, Both, Choice(&["auto", "true", "false"]), "whether the first line names the columns"),
     rule("csv.null-literal", CSV, Both, AnyText, "the text of NULL; the empty field by default"),
+    rule("changelog-mode", CHANGES, Source, Text, "what records may say, of I, UA, UB, D; without UB a record replaces the row with its primary key"),
     rule("sink.print-identifier", PRINT, Sink, AnyText, "a prefix of every line"),
     rule("print-identifier", PRINT, Sink, AnyText, "the same under Flink's name"),
     rule("rows-per-second", DATAGEN, Source, Count, "how fast; 0 or absent = flat out"),
@@ -184,7 +186,7 @@ pub fn validate_options(options: &[TableOption]) -> Result<(), SqlError> {
         check_choice(format, "format", &FORMATS)?;
     }
     let format_name = format.map(|format| match format.value.as_str() {
-        "ndjson" => "json",
+        "ndjson" | "changelog-json" | "debezium-json" => "json",
         name => name,
     });
     for option in options {

@@ -14,6 +14,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::TokenWithSpan;
 
 use crate::error::{Position, SqlError};
+use crate::sql::hints;
 use crate::sql::position::{ident_position, position_of, span_position};
 use crate::sql::tokens::are_words;
 use crate::sql::types::arrow_type;
@@ -222,7 +223,6 @@ impl Refusals<'_> {
                     "rows are distributed by the plan",
                 ),
                 (!select.sort_by.is_empty(), "SORT BY", "use ORDER BY"),
-                (!select.optimizer_hints.is_empty(), "a hint", ""),
                 (select.select_modifiers.is_some(), "a SELECT modifier", ""),
                 (
                     select.value_table_mode.is_some(),
@@ -242,6 +242,9 @@ impl Refusals<'_> {
                 ),
             ],
         )?;
+        for hint in &select.optimizer_hints {
+            hints::read(hint).map_err(|error| error.at(position_of(select)))?;
+        }
         for join in select.from.iter().flat_map(|from| &from.joins) {
             let unread = join.global
                 || matches!(
@@ -284,8 +287,9 @@ impl Refusals<'_> {
                 index_hints,
                 ..
             } => {
-                if let Some(version) = version {
-                    return Err(refuse_version(version).at(self.clause_position("FOR SYSTEM_TIME", at)));
+                if let Some(version) = version.as_ref().filter(|version| !matches!(version, TableVersion::ForSystemTimeAsOf(_))) {
+                    return Err(SqlError::new(format!("the table version {version} is not supported"))
+                        .at(self.clause_position("FOR SYSTEM_TIME", at)));
                 }
                 self.refuse_first(
                     at,
@@ -377,15 +381,6 @@ fn alias_of(factor: &TableFactor) -> Option<&TableAlias> {
         | TableFactor::UNNEST { alias, .. }
         | TableFactor::NestedJoin { alias, .. } => alias.as_ref(),
         _ => None,
-    }
-}
-
-fn refuse_version(version: &TableVersion) -> SqlError {
-    match version {
-        TableVersion::ForSystemTimeAsOf(_) => {
-            SqlError::new("FOR SYSTEM_TIME AS OF (a temporal join) is not supported yet")
-        }
-        _ => SqlError::new("a table version is not supported"),
     }
 }
 

@@ -16,10 +16,11 @@ const IDLE_FLINK: &str = "table.exec.source.idle-timeout";
 const MAX_FUTURE: &str = "scan.watermark.max-future";
 const TIME_ZONE: &str = "table.local-time-zone";
 const RUNTIME_MODE: &str = "execution.runtime-mode";
+const REPEATS: &str = "table.exec.source.cdc-events-duplicate";
 const STATE_TTL: &str = "table.exec.state.ttl";
 
 /// Keys that are read, with what they do.
-pub const SETTINGS: [(&str, &str); 8] = [
+pub const SETTINGS: [(&str, &str); 9] = [
     (
         FLUSH,
         "longest time that a change waits for more changes of its key",
@@ -37,9 +38,16 @@ pub const SETTINGS: [(&str, &str); 8] = [
         MAX_FUTURE,
         "event times further ahead of the clock are clamped and counted; 0 = trusted",
     ),
+    (
+        REPEATS,
+        "true: a source of changes may tell a change twice; the second is passed over, by primary key",
+    ),
     (TIME_ZONE, "UTC"),
     (RUNTIME_MODE, "streaming"),
-    (STATE_TTL, "0: state is kept as long as results need it"),
+    (
+        STATE_TTL,
+        "rows of a join that came longer ago than this are forgotten; 0 = kept as long as results need them",
+    ),
 ];
 
 /// Flink's keys that change nothing here, and why no result depends on them.
@@ -110,13 +118,8 @@ pub fn apply_setting(settings: &mut Settings, option: &SetOption) -> Result<(), 
             &["streaming", "STREAMING"],
             "every job is streaming; a bounded input ends by itself",
         )?,
-        STATE_TTL => {
-            if duration(option)? != 0 {
-                return Err(SqlError::new("a time to live of state is not supported yet")
-                    .at(option.value_position)
-                    .hint("leave the setting out; windows bound their state themselves"));
-            }
-        }
+        REPEATS => settings.source_repeats_changes = boolean(option)?,
+        STATE_TTL => settings.state_ttl_us = Some(duration(option)?).filter(|us| *us > 0),
         key if WITHOUT_EFFECT.iter().any(|(known, _)| *known == key) => check_without_effect(option)?,
         key => {
             let known = SETTINGS.iter().map(|(known, _)| *known);
@@ -145,6 +148,10 @@ fn wrong_value(option: &SetOption, hint: &str) -> SqlError {
 fn duration(option: &SetOption) -> Result<u64, SqlError> {
     parse_duration_us(&option.value)
         .ok_or_else(|| wrong_value(option, "write a duration such as '500 ms' or '5 min'"))
+}
+
+fn boolean(option: &SetOption) -> Result<bool, SqlError> {
+    parse_boolean(&option.value).ok_or_else(|| wrong_value(option, "write 'true' or 'false'"))
 }
 
 fn two_phase(option: &SetOption) -> Result<bool, SqlError> {

@@ -113,8 +113,7 @@ pub enum ColumnKind {
 }
 
 impl ColumnKind {
-    /// Whether it is `name AS PROCTIME()`: such a column may stand in a table, as many of Flink's
-    /// tables have one, but no query can read it.
+    /// Whether it is `name AS PROCTIME()`.
     pub fn is_processing_time(&self) -> bool {
         let ColumnKind::Computed(expression) = self else {
             return false;

@@ -17,9 +17,10 @@ use crate::sql::position::span_position;
 use crate::sql::refusals::check_depth;
 use crate::sql::suggest;
 use crate::sql::tokens::{are_words, at_token, is_word, number, word};
+use crate::sql::window_call::PARTITION_KEYS;
 
 const WINDOW_FUNCTIONS: [&str; 4] = ["TUMBLE", "HOP", "CUMULATE", "SESSION"];
-const SUGAR_NAMES: [&str; 2] = ["TUMBLING", "SLIDING"];
+const SUGAR_NAMES: [&str; 3] = ["TUMBLING", "SLIDING", "SESSION"];
 
 /// A statement's tokens without sugar, and what the sugar said.
 #[derive(Debug)]
@@ -32,13 +33,50 @@ pub(crate) struct Lowered {
     pub emit: Option<EmitClause>,
 }
 
-/// `WINDOW TUMBLING(…)` or `WINDOW SLIDING(…)`.
+/// The windows of the `WINDOW …` clause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SugarWindow {
+    /// Side by side.
+    Tumbling,
+    /// Overlapping.
+    Sliding,
+    /// As long as rows follow each other.
+    Session,
+}
+
+impl SugarWindow {
+    /// How it is written.
+    pub fn usage(self) -> &'static str {
+        match self {
+            SugarWindow::Tumbling => {
+                "write WINDOW TUMBLING(size), for instance WINDOW TUMBLING(1m), or with the time column first"
+            }
+            SugarWindow::Sliding => {
+                "write WINDOW SLIDING(size, slide), for instance WINDOW SLIDING(5m, 1m), or with the time column first"
+            }
+            SugarWindow::Session => {
+                "write WINDOW SESSION(gap), for instance WINDOW SESSION(30s), or with the time column first"
+            }
+        }
+    }
+
+    /// The TVF that it is.
+    pub fn function(self) -> &'static str {
+        match self {
+            SugarWindow::Tumbling => "TUMBLE",
+            SugarWindow::Sliding => "HOP",
+            SugarWindow::Session => "SESSION",
+        }
+    }
+}
+
+/// `WINDOW TUMBLING(…)`, `WINDOW SLIDING(…)` or `WINDOW SESSION(…)`.
 #[derive(Debug)]
 pub(crate) struct WindowClause {
     /// Where the `SELECT` that it belongs to stands.
     pub select: Location,
-    /// Whether windows overlap (SLIDING).
-    pub is_sliding: bool,
+    /// Which window.
+    pub kind: SugarWindow,
     /// Its arguments.
     pub arguments: Vec<Expr>,
     /// Where the kind stands.
@@ -120,23 +158,51 @@ impl Walk<'_> {
         } else if are_words(self.tokens, index, &["ROWS", "WINDOW", "BUFFER"]) {
             return self.rows_buffer(index).map(Some);
         } else if is_word(token, "TABLE") && self.is_table_argument(index) {
-            if self.level().opener.as_deref() == Some("SESSION") {
-                let name = self
-                    .output
-                    .iter()
-                    .rev()
-                    .find(|token| is_word(token, "SESSION"))
-                    .unwrap_or(token);
-                return Err(
-                    at_token(SqlError::new("session windows are not supported yet"), name)
-                        .hint("use TUMBLE, HOP or CUMULATE"),
-                );
-            }
             return Ok(Some(index + 1));
+        } else if are_words(self.tokens, index, &["PARTITION", "BY"])
+            && matches!(&self.level().opener, Some(name) if WINDOW_FUNCTIONS.contains(&name.as_str()))
+        {
+            return Ok(Some(self.partition_of_session(index)));
         } else if is_word(token, "ROWS") || is_word(token, "RANGE") {
             self.note_frame(index);
         }
         Ok(None)
+    }
+
+    /// `SESSION(TABLE t PARTITION BY a, b, DESCRIPTOR(ts), …)`: the keys become an argument of their own.
+    fn partition_of_session(&mut self, index: usize) -> usize {
+        let origin = &self.tokens[index];
+        let mut end = index + 2;
+        // The keys end where the next argument begins: DESCRIPTOR(…), or a named one.
+        while let Some(token) = self.tokens.get(end) {
+            let begins = |offset: usize| self.tokens.get(end + offset).map(|token| &token.token);
+            let next_argument = token.token == Token::Comma
+                && (self.tokens.get(end + 1).is_some_and(|next| is_word(next, "DESCRIPTOR"))
+                    || begins(2) == Some(&Token::RArrow));
+            if next_argument || token.token == Token::RParen {
+                break;
+            }
+            end += 1;
+        }
+        let mut put = |token: Token| {
+            let mut placed = origin.clone();
+            placed.token = token;
+            self.output.push(placed);
+        };
+        put(Token::Comma);
+        // Among named arguments it needs a name as well.
+        let is_named = self.tokens[index.saturating_sub(4)..index].iter().any(|token| token.token == Token::RArrow);
+        if is_named {
+            put(Token::make_word("PARTITION_BY", None));
+            put(Token::RArrow);
+        }
+        put(Token::make_word(PARTITION_KEYS, Some('`')));
+        put(Token::LParen);
+        self.output.extend_from_slice(&self.tokens[index + 2..end]);
+        let mut closing = origin.clone();
+        closing.token = Token::RParen;
+        self.output.push(closing);
+        end
     }
 
     fn level(&mut self) -> &mut Level {
@@ -155,15 +221,10 @@ impl Walk<'_> {
         let (Some(name), Token::LParen) = (plain_word(kind), &opening.token) else {
             return Ok(None);
         };
-        let is_sliding = match name.as_str() {
-            "TUMBLING" => false,
-            "SLIDING" => true,
-            "SESSION" => {
-                return Err(
-                    at_token(SqlError::new("session windows are not supported yet"), kind)
-                        .hint("use WINDOW TUMBLING(…) or WINDOW SLIDING(…)"),
-                );
-            }
+        let kind_name = match name.as_str() {
+            "TUMBLING" => SugarWindow::Tumbling,
+            "SLIDING" => SugarWindow::Sliding,
+            "SESSION" => SugarWindow::Session,
             _ => {
                 return Err(at_token(SqlError::new(format!("unknown window {name}")), kind)
                     .hint(suggest::hint(&name, SUGAR_NAMES, "known are")));
@@ -188,10 +249,10 @@ impl Walk<'_> {
             ));
         };
         let arguments = parse_arguments(&self.tokens[index + 3..closing])
-            .map_err(|error| at_token(error, kind).hint(window_usage(is_sliding)))?;
+            .map_err(|error| at_token(error, kind).hint(kind_name.usage()))?;
         self.windows.push(WindowClause {
             select,
-            is_sliding,
+            kind: kind_name,
             arguments,
             position: span_position(kind.span).unwrap_or_default(),
             span: kind.span,
@@ -299,14 +360,6 @@ impl Walk<'_> {
             self.output.push(word(text, &at));
         }
         Ok(())
-    }
-}
-
-pub(crate) fn window_usage(is_sliding: bool) -> &'static str {
-    if is_sliding {
-        "write WINDOW SLIDING(size, slide), for instance WINDOW SLIDING(5m, 1m), or with the time column first"
-    } else {
-        "write WINDOW TUMBLING(size), for instance WINDOW TUMBLING(1m), or with the time column first"
     }
 }
 

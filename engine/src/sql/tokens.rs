@@ -33,11 +33,15 @@ pub(crate) fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
     let mut tokens = Vec::with_capacity(raw.len());
     for token in raw {
         match &token.token {
+            // Hints stand behind SELECT; `sql::hints` reads them.
             Token::Whitespace(Whitespace::MultiLineComment(text)) if text.starts_with('+') => {
-                return Err(
-                    at_token(SqlError::new("hints (/*+ … */) are not supported yet"), &token)
-                        .hint("put table options into WITH (…), or remove the hint"),
-                );
+                if !tokens.last().is_some_and(|last| is_word(last, "SELECT")) {
+                    return Err(
+                        at_token(SqlError::new("a hint (/*+ … */) stands behind SELECT, and nowhere else"), &token)
+                            .hint("put table options into WITH (…)"),
+                    );
+                }
+                tokens.push(token);
             }
             Token::Whitespace(_) | Token::EOF => {}
             _ => tokens.push(token),
@@ -300,11 +304,11 @@ mod tests {
     }
 
     #[test]
-    fn comments_vanish_and_hints_are_refused() {
+    fn comments_vanish_and_hints_stand_behind_select() {
         check("a -- b\n/* c */ d", "a d");
         check(
             "SELECT *\nFROM t /*+ OPTIONS('a'='b') */",
-            "error: hints (/*+ … */) are not supported yet (line 2, column 8); put table options into WITH (…), or remove the hint",
+            "error: a hint (/*+ … */) stands behind SELECT, and nowhere else (line 2, column 8); put table options into WITH (…)",
         );
         check("/*! a */ b", "b");
     }

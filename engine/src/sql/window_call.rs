@@ -29,6 +29,9 @@ use crate::plan::WindowKind;
 use crate::sql::interval::interval_us;
 use crate::sql::position::{ident_position, position_of};
 
+/// Stands for the PARTITION BY of a session's relation; no query can write it.
+pub(crate) const PARTITION_KEYS: &str = "$partition_keys";
+
 /// A window TVF, read and checked.
 #[derive(Clone, Debug)]
 pub struct WindowCall {
@@ -41,6 +44,8 @@ pub struct WindowCall {
     pub data: TableFactor,
     /// `DESCRIPTOR(column)`; `None` = the relation's event-time column.
     pub time_column: Option<Ident>,
+    /// `PARTITION BY` of a session.
+    pub partition: Vec<Ident>,
     /// The alias behind the call; may rename columns.
     pub alias: Option<TableAlias>,
     /// Where the function's name stands.
@@ -131,11 +136,15 @@ impl WindowFunction {
 }
 
 fn read_call(function: WindowFunction, args: &[FunctionArg]) -> Result<WindowCall, SqlError> {
-    if function == WindowFunction::Session {
-        return Err(
-            SqlError::new("session windows are not supported yet").hint("use TUMBLE, HOP or CUMULATE")
-        );
+    let (partition, rest): (Vec<&FunctionArg>, Vec<&FunctionArg>) =
+        args.iter().partition(|arg| partition_keys(arg).is_some());
+    if let (false, Some(_)) = (function == WindowFunction::Session, partition.first()) {
+        return Err(SqlError::new(format!("{} has no PARTITION BY", function.name()))
+            .hint("its windows are the same for all keys; group by the key instead"));
     }
+    let partition = partition.into_iter().filter_map(partition_keys).flatten().collect();
+    let rest: Vec<FunctionArg> = rest.into_iter().cloned().collect();
+    let args = rest.as_slice();
     let slots = bind(function, args)?;
     let given = |name: &str| {
         let index = function
@@ -152,13 +161,19 @@ fn read_call(function: WindowFunction, args: &[FunctionArg]) -> Result<WindowCal
     };
     let data = relation(required("DATA")?)?;
     let time_column = descriptor(required("TIMECOL")?)?;
-    let size_us = length(required("SIZE")?, "size")?;
     let kind = match function {
+        WindowFunction::Session => WindowKind::Session {
+            gap_us: length(required("GAP")?, "gap")?,
+        },
+        WindowFunction::Tumble => WindowKind::Tumble {
+            size_us: length(required("SIZE")?, "size")?,
+        },
         WindowFunction::Hop => WindowKind::Hop {
-            size_us,
+            size_us: length(required("SIZE")?, "size")?,
             slide_us: length(required("SLIDE")?, "slide")?,
         },
         WindowFunction::Cumulate => {
+            let size_us = length(required("SIZE")?, "size")?;
             let step = required("STEP")?;
             let step_us = length(step, "step")?;
             if size_us % step_us != 0 {
@@ -169,7 +184,6 @@ fn read_call(function: WindowFunction, args: &[FunctionArg]) -> Result<WindowCal
             }
             WindowKind::Cumulate { size_us, step_us }
         }
-        WindowFunction::Tumble | WindowFunction::Session => WindowKind::Tumble { size_us },
     };
     let offset_us = given("OFFSET").map(interval_us).transpose()?.unwrap_or(0);
     Ok(WindowCall {
@@ -177,9 +191,39 @@ fn read_call(function: WindowFunction, args: &[FunctionArg]) -> Result<WindowCal
         offset_us,
         data,
         time_column,
+        partition,
         alias: None,
         position: Position::default(),
     })
+}
+
+/// The columns of `PARTITION_KEYS(a, b)`, which stands for `PARTITION BY a, b`.
+fn partition_keys(arg: &FunctionArg) -> Option<Vec<Ident>> {
+    let (FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
+    | FunctionArg::Named {
+        arg: FunctionArgExpr::Expr(expr),
+        ..
+    }) = arg
+    else {
+        return None;
+    };
+    let Expr::Function(Function {
+        name,
+        args: FunctionArguments::List(list),
+        ..
+    }) = expr
+    else {
+        return None;
+    };
+    if !matches!(name.0.as_slice(), [ObjectNamePart::Identifier(ident)] if ident.value == PARTITION_KEYS) {
+        return None;
+    }
+    let column = |arg: &FunctionArg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(ident))) => Some(ident.clone()),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::CompoundIdentifier(idents))) => idents.last().cloned(),
+        _ => None,
+    };
+    list.args.iter().map(column).collect()
 }
 
 /// Brings positional or named arguments into the order of the function's parameters.

@@ -77,7 +77,7 @@ impl WindowColumns<'_> {
             "START" => "window_start",
             "END" => "window_end",
             "ROWTIME" => "window_time",
-            "PROCTIME" if matches!(family, "TUMBLE" | "HOP") => {
+            "PROCTIME" if matches!(family, "TUMBLE" | "HOP" | "SESSION") => {
                 return Err(SqlError::new("processing-time windows are not supported yet")
                     .at(ident_position(name))
                     .hint(format!("use {family}_ROWTIME")));
@@ -85,7 +85,7 @@ impl WindowColumns<'_> {
             _ => return Ok(None),
         };
         let belongs = match family {
-            "TUMBLE" | "HOP" => self.window.is_sugar || family == self.window.function.value,
+            "TUMBLE" | "HOP" | "SESSION" => self.window.is_sugar || family == self.window.function.value,
             "WINDOW" => self.window.is_sugar,
             _ => return Ok(None),
         };

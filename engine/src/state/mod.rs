@@ -18,5 +18,7 @@ mod slots;
 pub mod group_table;
 pub mod key_columns;
 
+pub mod row_store;
+
 pub mod accumulators;
 pub mod changes;

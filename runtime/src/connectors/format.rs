@@ -9,9 +9,10 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use engine::error::SqlError;
 use engine::formats::boundary::RecordBoundary;
+use engine::formats::changelog::{ChangelogDecoder, Envelope};
 use engine::formats::csv::{CsvDecoder, CsvHeader, CsvOptions};
 use engine::formats::encode_csv::CsvEncoder;
-use engine::formats::encode_ndjson::{NdjsonEncoder, TimestampFormat};
+use engine::formats::encode_ndjson::{DebeziumEncoder, NdjsonEncoder, TimestampFormat};
 use engine::formats::ndjson::{NdjsonDecoder, NdjsonOptions};
 use engine::formats::{Decoder, Encoder, FormatError};
 
@@ -36,13 +37,15 @@ impl FormatKind {
     pub fn parse(options: &TableOptions<'_>, otherwise: Option<&str>) -> Result<FormatKind, SqlError> {
         let name = match options.text("format").or(otherwise) {
             Some(name) => name,
-            None => options.required("format", "one of 'json', 'csv', 'parquet'")?,
+            None => options.required("format", "one of 'json', 'csv', 'parquet', 'changelog-json', 'debezium-json'")?,
         };
         match name {
             "json" | "ndjson" => Ok(FormatKind::Rows(parse_json(options)?)),
+            "changelog-json" => Ok(FormatKind::Rows(parse_changelog(options, Envelope::Flat)?)),
+            "debezium-json" => Ok(FormatKind::Rows(parse_changelog(options, Envelope::Debezium)?)),
             "csv" => Ok(FormatKind::Rows(RowFormat::Csv(parse_csv(options)?))),
             "parquet" => Ok(FormatKind::Parquet),
-            _ => Err(options.invalid("format", "one of 'json', 'csv', 'parquet'")),
+            _ => Err(options.invalid("format", "one of 'json', 'csv', 'parquet', 'changelog-json', 'debezium-json'")),
         }
     }
 }
@@ -63,6 +66,13 @@ fn parse_json(options: &TableOptions<'_>) -> Result<RowFormat, SqlError> {
             .word("json.timestamp-format.standard", &standards)?
             .unwrap_or_default(),
     ))
+}
+
+fn parse_changelog(options: &TableOptions<'_>, envelope: Envelope) -> Result<RowFormat, SqlError> {
+    match parse_json(options)? {
+        RowFormat::Json(json, times) => Ok(RowFormat::Changelog(envelope, json, times)),
+        other => Ok(other),
+    }
 }
 
 fn parse_csv(options: &TableOptions<'_>) -> Result<CsvOptions, SqlError> {
@@ -96,6 +106,8 @@ pub enum RowFormat {
     Json(NdjsonOptions, TimestampFormat),
     /// Separated values.
     Csv(CsvOptions),
+    /// One JSON object a line that also says what it does to rows before it.
+    Changelog(Envelope, NdjsonOptions, TimestampFormat),
 }
 
 impl RowFormat {
@@ -112,7 +124,7 @@ impl RowFormat {
     /// The word before the dot of its options.
     fn name(&self) -> &'static str {
         match self {
-            RowFormat::Json(..) => "json",
+            RowFormat::Json(..) | RowFormat::Changelog(..) => "json",
             RowFormat::Csv(_) => "csv",
         }
     }
@@ -120,7 +132,7 @@ impl RowFormat {
     /// What a file name ends with.
     pub fn extension(&self) -> &'static str {
         match self {
-            RowFormat::Json(..) => ".ndjson",
+            RowFormat::Json(..) | RowFormat::Changelog(..) => ".ndjson",
             RowFormat::Csv(_) => ".csv",
         }
     }
@@ -128,7 +140,7 @@ impl RowFormat {
     /// How records end.
     pub fn boundary(&self) -> RecordBoundary {
         match self {
-            RowFormat::Json(..) => RecordBoundary::Line,
+            RowFormat::Json(..) | RowFormat::Changelog(..) => RecordBoundary::Line,
             RowFormat::Csv(options) => options.boundary(),
         }
     }
@@ -141,6 +153,9 @@ impl RowFormat {
         let wanted = layout.physical.clone();
         Ok(match self {
             RowFormat::Json(options, _) => Box::new(NdjsonDecoder::new(wanted, *options)?),
+            RowFormat::Changelog(envelope, options, _) => {
+                Box::new(ChangelogDecoder::new(wanted, *envelope, *options)?)
+            }
             RowFormat::Csv(options) => {
                 Box::new(CsvDecoder::new(wanted, layout.declared.clone(), options.clone())?)
             }
@@ -164,6 +179,9 @@ impl RowFormat {
         let schema = schema.clone();
         match self {
             RowFormat::Json(_, times) => Box::new(NdjsonEncoder::new(schema, has_ops, *times)),
+            // A changelog says its op even where every row is an insert.
+            RowFormat::Changelog(Envelope::Flat, _, times) => Box::new(NdjsonEncoder::new(schema, true, *times)),
+            RowFormat::Changelog(Envelope::Debezium, _, times) => Box::new(DebeziumEncoder::new(schema, *times)),
             RowFormat::Csv(options) => Box::new(CsvEncoder::new(schema, has_ops, options.clone())),
         }
     }

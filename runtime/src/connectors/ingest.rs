@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use engine::error::SqlError;
+use engine::formats::changelog;
 use engine::plan::SourceSpec;
 use engine::sql::catalog::{TableColumn, TableColumnKind, TableDefinition};
 
@@ -39,7 +40,7 @@ impl IngestLayout {
             .table
             .columns
             .iter()
-            .filter(|column| !matches!(column.kind, TableColumnKind::Computed(_)))
+            .filter(|column| column.kind.is_delivered())
             .collect();
         let mut physical = Vec::new();
         let mut columns = Vec::new();
@@ -51,14 +52,21 @@ impl IngestLayout {
                     physical.push(column.field.clone());
                 }
                 TableColumnKind::Metadata { key, .. } => columns.push(IngestColumn::Metadata(key.clone())),
-                TableColumnKind::Computed(_) => unreachable!("invariant: computed columns are filtered out"),
+                TableColumnKind::Computed(_) | TableColumnKind::ProcessingTime => {
+                    unreachable!("invariant: only delivered columns are left")
+                }
             }
         }
-        let fields: Vec<_> = source
+        let mut fields: Vec<_> = source
             .ingest
             .iter()
             .map(|&index| deliverable[index].field.clone())
             .collect();
+        if source.has_ops {
+            columns.push(IngestColumn::Physical(physical.len()));
+            physical.push(changelog::op_field());
+            fields.push(changelog::op_field());
+        }
         let is_physical = |column: &&&TableColumn| matches!(column.kind, TableColumnKind::Physical);
         let declared = deliverable.iter().filter(is_physical);
         IngestLayout {

@@ -55,6 +55,8 @@ pub fn source_spec(table: TableDefinition) -> SourceSpec {
     SourceSpec {
         table: Arc::new(table),
         ingest: (0..columns).collect(),
+        has_ops: false,
+        has_processing_time: false,
         output: Vec::new(),
         watermark: None,
         filter: None,

@@ -126,6 +126,8 @@ impl Shard {
                     "invariant: entries wait for an epoch to be captured"
                 );
                 node.align(input, true);
+                self.tell_input_ended(id, input, clock)?;
+                let node = &mut self.nodes[id];
                 if node.all_ended() {
                     node.signals.push_back(Signal::End);
                 } else if let Some(watermark) = node.watermarks.update(input, InputState::Ended) {
@@ -137,6 +139,19 @@ impl Shard {
             }
         }
         self.work_off_signals(id, clock)
+    }
+
+    /// Tells an operator with several inputs that one of them has ended.
+    fn tell_input_ended(&mut self, id: NodeId, input: usize, clock: &dyn Clock) -> Result<(), ShardError> {
+        let is_one_of_several = self.nodes[id].ended.len() > 1;
+        if !is_one_of_several || !matches!(self.nodes[id].role, Role::Operator(_)) {
+            return Ok(());
+        }
+        self.drive(id, clock, |operator, output| {
+            operator.input_ended(input, output)?;
+            Ok(Firing::Done)
+        })
+        .map(|_| ())
     }
 
     /// Acts on the node's signals until it fires at length or none is left.
@@ -209,9 +224,12 @@ impl Shard {
     }
 
     /// The firing for `signal` is done: it may pass.
-    fn finish_firing(&mut self, id: NodeId, signal: Signal, clock: &dyn Clock) -> Result<(), ShardError> {
+    fn finish_firing(&mut self, id: NodeId, mut signal: Signal, clock: &dyn Clock) -> Result<(), ShardError> {
         if signal == Signal::End {
             self.flush_node(id, clock)?;
+        }
+        if let (Signal::Watermark { watermark, .. }, Role::Operator(operator)) = (&mut signal, &self.nodes[id].role) {
+            *watermark = operator.output_watermark(*watermark);
         }
         self.push_signal(id, signal, clock)
     }

@@ -64,6 +64,14 @@ impl Operator for Watched {
         self.inner.flush(out)
     }
 
+    fn input_ended(&mut self, input: usize, out: &mut Output) -> Result<(), ExecutionError> {
+        self.inner.input_ended(input, out)
+    }
+
+    fn output_watermark(&self, watermark: WatermarkUs) -> WatermarkUs {
+        self.inner.output_watermark(watermark)
+    }
+
     fn statistics(&self) -> OperatorStatistics {
         let statistics = self.inner.statistics();
         assert_eq!(statistics.late_rows, 0, "no simulated row is late");

@@ -39,6 +39,7 @@ fn ms(kind: WindowKind) -> WindowKind {
             size_us: size_us * 1000,
             step_us: step_us * 1000,
         },
+        WindowKind::Session { .. } => unreachable!("sessions are assigned before"),
     }
 }
 
@@ -57,6 +58,7 @@ fn windows_of(kind: WindowKind, offset: i64, time: i64) -> Vec<(i64, i64)> {
                 let start = offset + k * size_us;
                 windows.extend((1..=size_us / step_us).map(|step| (start, start + step * step_us)));
             }
+            WindowKind::Session { .. } => unreachable!("sessions are assigned before"),
         }
     }
     windows.retain(|&(start, end)| start <= time && time < end);

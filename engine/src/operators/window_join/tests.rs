@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 use crate::batch::Batch;
 use crate::operators::window_join::WindowJoin;
 use crate::operators::{Firing, Operator, Output};
-use crate::plan::WindowJoinSpec;
+use crate::plan::{JoinKey, JoinKind, WindowJoinSpec};
 use crate::time::WATERMARK_END;
 
 /// (key, window end in ms, number).
@@ -41,7 +41,7 @@ fn batch_of(rows: &[Row], nullable: bool) -> Batch {
     Batch::append(RecordBatch::try_new(side_schema(nullable), columns).unwrap(), 0)
 }
 
-fn join(equal: &[(usize, usize)], filtered: bool) -> WindowJoin {
+fn join(kind: JoinKind, equal: &[(usize, usize)], filtered: bool) -> WindowJoin {
     let (left, right) = (side_schema(true), side_schema(true));
     let fields: Vec<Field> = [&left, &right]
         .iter()
@@ -53,8 +53,10 @@ fn join(equal: &[(usize, usize)], filtered: bool) -> WindowJoin {
                     .as_ref()
                     .clone()
                     .with_name(format!("{side}_{}", field.name()))
+                    .with_nullable(true)
             })
         })
+        .take(if kind.is_left_only() { 3 } else { 6 })
         .collect();
     let number = |name: &str, index| Arc::new(Column::new(name, index));
     let at_least = BinaryExpr::new(
@@ -62,9 +64,15 @@ fn join(equal: &[(usize, usize)], filtered: bool) -> WindowJoin {
         SqlOperator::GtEq,
         number("right_number", 5),
     );
+    let key = |&(left, right): &(usize, usize)| JoinKey {
+        left,
+        right,
+        null_safe: false,
+    };
     let spec = WindowJoinSpec {
+        kind,
         window_end: (1, 1),
-        equal: equal.to_vec(),
+        equal: equal.iter().map(key).collect(),
         filter: filtered.then(|| Arc::new(at_least) as _),
         tick_us: 1_000,
     };
@@ -86,10 +94,52 @@ fn pairs(out: &mut Output) -> Vec<(Option<i64>, Option<i64>)> {
     let mut pairs = Vec::new();
     for batch in out.take() {
         let left = batch.column(2).as_primitive::<Int64Type>();
-        let right = batch.column(5).as_primitive::<Int64Type>();
-        pairs.extend(left.iter().zip(right.iter()));
+        match batch.rows().columns().get(5) {
+            Some(right) => pairs.extend(left.iter().zip(right.as_primitive::<Int64Type>())),
+            None => pairs.extend(left.iter().map(|left| (left, None))),
+        }
     }
     pairs
+}
+
+const KINDS: [JoinKind; 6] = [
+    JoinKind::Inner,
+    JoinKind::Left,
+    JoinKind::Right,
+    JoinKind::Full,
+    JoinKind::Semi,
+    JoinKind::Anti,
+];
+
+/// What a nested loop over all rows finds.
+fn nested_loop(kind: JoinKind, sides: &[Vec<Row>; 2], matches: impl Fn(&Row, &Row) -> bool) -> Vec<(Option<i64>, Option<i64>)> {
+    let mut found = Vec::new();
+    let mut right_matched = vec![false; sides[1].len()];
+    for left in &sides[0] {
+        let mut is_matched = false;
+        for (right, right_matched) in sides[1].iter().zip(&mut right_matched) {
+            if matches(left, right) {
+                is_matched = true;
+                *right_matched = true;
+                if !kind.is_left_only() {
+                    found.push((left.2, right.2));
+                }
+            }
+        }
+        let alone = match kind {
+            JoinKind::Semi => is_matched,
+            JoinKind::Anti => !is_matched,
+            kind => kind.preserves(0) && !is_matched,
+        };
+        if alone {
+            found.push((left.2, None));
+        }
+    }
+    if kind.preserves(1) {
+        let alone = sides[1].iter().zip(&right_matched).filter(|(_, matched)| !**matched);
+        found.extend(alone.map(|(right, _)| (None, right.2)));
+    }
+    found
 }
 
 fn random_rows(random: &mut SmallRng, count: usize) -> Vec<Row> {
@@ -112,27 +162,22 @@ fn random_rows(random: &mut SmallRng, count: usize) -> Vec<Row> {
 
 #[test]
 fn the_join_is_what_a_nested_loop_finds() {
-    for seed in 0..20 {
+    for seed in 0..60 {
+        let kind = KINDS[(seed % 6) as usize];
         let mut random = SmallRng::seed_from_u64(seed);
-        let by_key = seed % 2 == 0;
-        let filtered = seed % 3 != 0;
+        let by_key = seed % 7 < 4;
+        let filtered = seed % 5 != 0;
         let equal: &[(usize, usize)] = if by_key { &[(0, 0), (1, 1)] } else { &[(1, 1)] };
-        let mut join = join(equal, filtered);
+        let mut join = join(kind, equal, filtered);
         let sides = [0, 1].map(|side| {
             let count = random.random_range(0..(120 >> (side * 3)));
             random_rows(&mut random, count)
         });
-        let mut expected: Vec<(Option<i64>, Option<i64>)> = Vec::new();
-        for left in &sides[0] {
-            for right in &sides[1] {
-                let keys = !by_key || (left.0.is_some() && left.0 == right.0);
-                let passes =
-                    !filtered || matches!((left.2, right.2), (Some(left), Some(right)) if left >= right);
-                if keys && passes && left.1 == right.1 {
-                    expected.push((left.2, right.2));
-                }
-            }
-        }
+        let mut expected = nested_loop(kind, &sides, |left, right| {
+            let keys = !by_key || (left.0.is_some() && left.0 == right.0);
+            let passes = !filtered || matches!((left.2, right.2), (Some(left), Some(right)) if left >= right);
+            keys && passes && left.1 == right.1
+        });
         let mut out = Output::new();
         for (input, rows) in sides.iter().enumerate() {
             let mut start = 0;
@@ -151,7 +196,7 @@ fn the_join_is_what_a_nested_loop_finds() {
         let mut found = pairs(&mut out);
         found.sort();
         expected.sort();
-        assert_eq!(found, expected, "seed {seed}");
+        assert_eq!(found, expected, "seed {seed}, {kind:?}");
         let statistics = join.statistics();
         assert_eq!(
             (statistics.keys, statistics.state_bytes, statistics.late_rows),
@@ -162,7 +207,7 @@ fn the_join_is_what_a_nested_loop_finds() {
 
 #[test]
 fn a_window_is_joined_one_tick_before_its_end() {
-    let mut join = join(&[(0, 0), (1, 1)], false);
+    let mut join = join(JoinKind::Inner, &[(0, 0), (1, 1)], false);
     let mut out = Output::new();
     for input in [0, 1] {
         join.process(input, batch_of(&[(Some("k"), 10, Some(1))], true), &mut out)
@@ -179,7 +224,7 @@ fn a_window_is_joined_one_tick_before_its_end() {
 
 #[test]
 fn many_matches_of_one_key_come_in_quanta() {
-    let mut join = join(&[(0, 0), (1, 1)], false);
+    let mut join = join(JoinKind::Inner, &[(0, 0), (1, 1)], false);
     let mut out = Output::new();
     let rows: Vec<Row> = (0..300).map(|number| (Some("k"), 10, Some(number))).collect();
     for (input, part) in [(0, &rows[..]), (1, &rows[..100]), (1, &rows[100..250])] {

@@ -143,30 +143,24 @@ fn named(
     }
 }
 
-/// Whether a value of type `from` may be written to a column of type `to` without a CAST.
+/// Whether a value of type `from` may be written to a column of type `to` without a CAST. As in Flink all
+/// numbers fit each other but for floats into whole numbers; one that is too large for its column stops the
+/// job.
 fn assignable(from: &DataType, to: &DataType) -> bool {
-    let rank = |data_type: &DataType| match data_type {
-        DataType::Int8 => Some(1),
-        DataType::Int16 => Some(2),
-        DataType::Int32 => Some(3),
-        DataType::Int64 => Some(4),
-        DataType::Float32 => Some(6),
-        DataType::Float64 => Some(7),
-        _ => None,
-    };
+    let is_float = |data_type: &DataType| matches!(data_type, DataType::Float32 | DataType::Float64);
+    let is_exact = |data_type: &DataType| data_type.is_signed_integer() || matches!(data_type, DataType::Decimal128(..));
     match (from, to) {
         (DataType::Null, _) => true,
-        (DataType::Timestamp(_, a), DataType::Timestamp(_, b)) => a.is_some() == b.is_some(),
-        // As in Flink, whose DECIMALs fit each other: `0.908 * price` may go where DECIMAL(23, 3) stands.
-        (DataType::Decimal128(..), DataType::Decimal128(..)) => true,
+        // TIMESTAMP is TIMESTAMP_LTZ in the time zone of the job, which is UTC.
+        (DataType::Timestamp(_, from), DataType::Timestamp(_, to)) => from.is_none() || to.is_some(),
         (DataType::List(from), DataType::List(to)) => fits(from, to),
         (DataType::Struct(from), DataType::Struct(to)) => {
             from.len() == to.len() && from.iter().zip(to).all(|(from, to)| fits(from, to))
         }
-        (from, DataType::Decimal128(..)) if from.is_signed_integer() => true,
-        (DataType::Decimal128(..), DataType::Float32 | DataType::Float64) => true,
         (DataType::Utf8View | DataType::LargeUtf8, DataType::Utf8) => true,
-        _ => rank(from).zip(rank(to)).is_some_and(|(from, to)| from <= to),
+        (DataType::Float64, DataType::Float32) => false,
+        (DataType::Decimal128(..), to) if to.is_signed_integer() => false,
+        (from, to) => (is_exact(from) && (is_exact(to) || is_float(to))) || (is_float(from) && is_float(to)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Query planning: a parsed query → an optimised logical plan, by DataFusion's planner crates.
 //!
-//! `syntax` lowers Flink's spellings, `context` answers what tables and functions there are, `relations` plans window TVFs, `types` the
+//! `syntax` lowers Flink's spellings, `context` answers what tables and functions there are, `relations` plans window TVFs, `temporal` marks temporal joins, `types` the
 //! types of CAST, `casts` prints values as Flink does, `optimizer` holds the hand-picked rules, `errors` turns DataFusion's errors into
 //! ours, with a place in the text.
 
@@ -12,6 +12,7 @@ mod optimizer;
 mod relations;
 mod syntax;
 mod tables;
+mod temporal;
 mod types;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use crate::sql::statement::StreamQuery;
 
 /// Plans queries over the tables and views of a catalog.
 pub struct QueryPlanner<'a> {
+    catalog: &'a Catalog,
     context: CatalogContext<'a>,
 }
 
@@ -44,6 +46,7 @@ impl<'a> QueryPlanner<'a> {
     /// A planner over `catalog`.
     pub fn new(catalog: &'a Catalog) -> QueryPlanner<'a> {
         QueryPlanner {
+            catalog,
             context: CatalogContext::new(catalog),
         }
     }
@@ -52,6 +55,7 @@ impl<'a> QueryPlanner<'a> {
     pub fn plan(&self, query: &StreamQuery) -> Result<LogicalPlan, SqlError> {
         functions::refuse_clock_and_chance(query.query.as_ref())?;
         let mut lowered = query.query.clone();
+        temporal::lower(lowered.as_mut(), self.catalog)?;
         syntax::lower(lowered.as_mut())?;
         let planned = self.sql_to_rel().sql_statement_to_plan(Statement::Query(lowered));
         planned

@@ -34,6 +34,7 @@ impl RelationPlanner for WindowPlanner {
             offset_us,
             data,
             time_column,
+            partition,
             alias,
             position,
         } = call.map_err(external)?;
@@ -54,7 +55,11 @@ impl RelationPlanner for WindowPlanner {
                 .at(position),
             ));
         }
-        let tvf = WindowTvf::try_new(input, column, kind, offset_us, position)?;
+        let partition = partition
+            .iter()
+            .map(|ident| column_named(&input, ident).map_err(external))
+            .collect::<Result<Vec<Column>>>()?;
+        let tvf = WindowTvf::try_new(input, column, kind, offset_us, partition, position)?;
         let plan = LogicalPlan::Extension(Extension { node: Arc::new(tvf) });
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(
             plan, alias,
@@ -62,20 +67,23 @@ impl RelationPlanner for WindowPlanner {
     }
 }
 
+/// The column of that name.
+fn column_named(input: &LogicalPlan, ident: &Ident) -> Result<Column, SqlError> {
+    let schema = input.schema();
+    let mut columns = schema.columns().into_iter();
+    columns.find(|column| column.name == ident.value).ok_or_else(|| {
+        let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+        SqlError::new(format!("column `{}` not found", ident.value))
+            .hint(suggest::hint(&ident.value, names, "columns:"))
+            .at(ident_position(ident))
+    })
+}
+
 /// The column that `DESCRIPTOR(ident)` names.
 fn time_column_named(input: &LogicalPlan, ident: &Ident) -> Result<Column, SqlError> {
     let position = ident_position(ident);
     let schema = input.schema();
-    let column = schema
-        .columns()
-        .into_iter()
-        .find(|column| column.name == ident.value)
-        .ok_or_else(|| {
-            let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
-            SqlError::new(format!("column `{}` not found", ident.value))
-                .hint(suggest::hint(&ident.value, names, "columns:"))
-                .at(position)
-        })?;
+    let column = column_named(input, ident)?;
     let index = schema
         .index_of_column(&column)
         .expect("invariant: the column was found in the schema");

@@ -1,0 +1,227 @@
+//! Aggregates of position: FIRST_VALUE and LAST_VALUE by arrival, which pass over NULLs as Flink's do, and
+//! LAG, which OVER reads as an aggregate of all rows before.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion_common::{Result, ScalarValue};
+use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, TypeSignature, Volatility};
+
+/// `FIRST_VALUE(x)`.
+pub(crate) fn first_value() -> Arc<AggregateUDF> {
+    End::function("first_value", false)
+}
+
+/// `LAST_VALUE(x)`.
+pub(crate) fn last_value() -> Arc<AggregateUDF> {
+    End::function("last_value", true)
+}
+
+/// `LAG(x [, offset [, default]])`.
+pub(crate) fn lag() -> Arc<AggregateUDF> {
+    let signature = TypeSignature::OneOf((1..=3).map(TypeSignature::Any).collect());
+    Arc::new(AggregateUDF::new_from_impl(Lag {
+        signature: Signature::new(signature, Volatility::Immutable),
+    }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct End {
+    name: &'static str,
+    is_last: bool,
+    signature: Signature,
+}
+
+impl End {
+    fn function(name: &'static str, is_last: bool) -> Arc<AggregateUDF> {
+        Arc::new(AggregateUDF::new_from_impl(End {
+            name,
+            is_last,
+            signature: Signature::any(1, Volatility::Immutable),
+        }))
+    }
+
+    fn values(&self, args: &AccumulatorArgs, retracts: bool) -> Result<Box<dyn Accumulator>> {
+        let data_type = args.return_field.data_type();
+        Ok(Box::new(Values {
+            is_last: self.is_last,
+            retracts,
+            nothing: ScalarValue::try_from(data_type)?,
+            values: VecDeque::new(),
+        }))
+    }
+}
+
+impl AggregateUDFImpl for End {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        Ok(arguments[0].clone())
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        self.values(&args, false)
+    }
+
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        self.values(&args, true)
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        Ok(vec![args.return_field])
+    }
+}
+
+/// The values that may still be the first (or last) one.
+#[derive(Debug)]
+struct Values {
+    is_last: bool,
+    /// Values may be taken back: all are kept, in order of arrival.
+    retracts: bool,
+    nothing: ScalarValue,
+    values: VecDeque<ScalarValue>,
+}
+
+impl Accumulator for Values {
+    fn update_batch(&mut self, arguments: &[ArrayRef]) -> Result<()> {
+        let column = &arguments[0];
+        let nulls = column.logical_nulls();
+        let is_valid = |row: &usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*row));
+        let mut rows = (0..column.len()).filter(is_valid);
+        if self.retracts {
+            for row in rows {
+                self.values.push_back(ScalarValue::try_from_array(column, row)?);
+            }
+        } else if self.is_last {
+            if let Some(row) = rows.next_back() {
+                self.values = VecDeque::from([ScalarValue::try_from_array(column, row)?]);
+            }
+        } else if self.values.is_empty()
+            && let Some(row) = rows.next()
+        {
+            self.values.push_back(ScalarValue::try_from_array(column, row)?);
+        }
+        Ok(())
+    }
+
+    fn retract_batch(&mut self, arguments: &[ArrayRef]) -> Result<()> {
+        for row in 0..arguments[0].len() {
+            let value = ScalarValue::try_from_array(&arguments[0], row)?;
+            if let Some(place) = self.values.iter().position(|known| *known == value) {
+                self.values.remove(place);
+            }
+        }
+        Ok(())
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        self.retracts
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let end = match self.is_last {
+            true => self.values.back(),
+            false => self.values.front(),
+        };
+        Ok(end.unwrap_or(&self.nothing).clone())
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.values.iter().map(ScalarValue::size).sum::<usize>()
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![self.evaluate()?])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.update_batch(states)
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Lag {
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for Lag {
+    fn name(&self) -> &str {
+        "lag"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        Ok(arguments[0].clone())
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        Ok(Box::new(Before {
+            nothing: ScalarValue::try_from(args.return_field.data_type())?,
+            rows: VecDeque::new(),
+            distance: 1,
+        }))
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        Ok(vec![args.return_field])
+    }
+}
+
+/// The last few values; the front one is as far back as LAG asks for.
+#[derive(Debug)]
+struct Before {
+    nothing: ScalarValue,
+    rows: VecDeque<ScalarValue>,
+    distance: usize,
+}
+
+impl Accumulator for Before {
+    fn update_batch(&mut self, arguments: &[ArrayRef]) -> Result<()> {
+        for row in 0..arguments[0].len() {
+            if let Some(distance) = arguments.get(1)
+                && let ScalarValue::Int64(Some(distance)) =
+                    ScalarValue::try_from_array(distance, row)?.cast_to(&DataType::Int64)?
+            {
+                self.distance = usize::try_from(distance).unwrap_or(0);
+            }
+            if let Some(default) = arguments.get(2) {
+                let default = ScalarValue::try_from_array(default, row)?;
+                self.nothing = default.cast_to(&self.nothing.data_type())?;
+            }
+            self.rows.push_back(ScalarValue::try_from_array(&arguments[0], row)?);
+            while self.rows.len() > self.distance + 1 {
+                self.rows.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let front = self.rows.front().filter(|_| self.rows.len() > self.distance);
+        Ok(front.unwrap_or(&self.nothing).clone())
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.rows.iter().map(ScalarValue::size).sum::<usize>()
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(self.rows.iter().cloned().collect())
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.update_batch(states)
+    }
+}

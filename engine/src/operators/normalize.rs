@@ -1,0 +1,106 @@
+//! Changelog normalisation: an upsert source, which says only what a key's row is now, as a changelog that
+//! takes the old row back first. A change that is told twice is passed over.
+//!
+//! **Invariant.** Folding the output gives the last row of each key that was not deleted.
+
+use arrow::array::{ArrayRef, Int8Array, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{FieldRef, SchemaRef};
+
+use crate::batch::{Batch, Op};
+use crate::error::ExecutionError;
+use crate::operators::{Operator, OperatorStatistics, Output};
+use crate::plan::NormalizeSpec;
+use crate::state::group_table::GroupTable;
+use crate::state::hash::hash_columns;
+use crate::state::keys::{KeyLayout, KeyPacker};
+use crate::state::row_store::{NO_ROW, RowId, RowStore};
+
+/// The normalising operator.
+pub struct Normalize {
+    key: Vec<usize>,
+    table: GroupTable,
+    packer: KeyPacker,
+    store: RowStore,
+    /// By key: its row, and the hash of that row's values.
+    rows: Vec<(RowId, u64)>,
+}
+
+impl Normalize {
+    /// The operator of `spec`; output = input.
+    pub fn new(spec: &NormalizeSpec, input: SchemaRef) -> Normalize {
+        let fields: Vec<FieldRef> = spec.key.iter().map(|&key| input.fields()[key].clone()).collect();
+        let layout = KeyLayout::new(&fields);
+        Normalize {
+            key: spec.key.clone(),
+            table: GroupTable::new(layout.clone(), Vec::new()),
+            packer: KeyPacker::new(layout),
+            store: RowStore::new(input),
+            rows: Vec::new(),
+        }
+    }
+}
+
+impl Operator for Normalize {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<(), ExecutionError> {
+        let keys: Vec<ArrayRef> = self.key.iter().map(|&key| batch.column(key).clone()).collect();
+        let mut groups = Vec::with_capacity(batch.len());
+        self.table
+            .find_or_insert(&mut self.packer, &keys, batch.len(), &mut groups);
+        self.rows.resize(self.table.len(), (NO_ROW, 0));
+        let mut hashes = Vec::new();
+        hash_columns(batch.rows().columns(), &mut hashes);
+        let adding: Vec<u32> = (0..batch.len() as u32).filter(|&row| batch.op(row as usize).is_addition()).collect();
+        let mut ids = Vec::with_capacity(adding.len());
+        let added = take_record_batch(batch.rows(), &UInt32Array::from(adding))
+            .map_err(|error| ExecutionError::new("changelog", error))?;
+        self.store.push(&added, &mut ids)?;
+        let mut ids = ids.into_iter();
+        let (mut ops, mut told, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
+        let mut say = |op: Op, row: RowId| {
+            ops.push(op.code());
+            told.push(row);
+        };
+        for (row, (&group, &hash)) in groups.iter().zip(&hashes).enumerate() {
+            let known = &mut self.rows[group as usize];
+            match (batch.op(row), known.0) {
+                (Op::Insert | Op::UpdateAfter, old) => {
+                    let id = ids.next().expect("invariant: rows that add were stored");
+                    if old == NO_ROW {
+                        say(Op::Insert, id);
+                        *known = (id, hash);
+                    } else if known.1 == hash {
+                        dropped.push(id);
+                    } else {
+                        say(Op::UpdateBefore, old);
+                        say(Op::UpdateAfter, id);
+                        dropped.push(old);
+                        *known = (id, hash);
+                    }
+                }
+                // The old value of an update is known here; only the new one says something.
+                (Op::UpdateBefore, _) | (Op::Delete, NO_ROW) => {}
+                (Op::Delete, old) => {
+                    say(Op::Delete, old);
+                    dropped.push(old);
+                    *known = (NO_ROW, 0);
+                }
+            }
+        }
+        if !ops.is_empty() {
+            out.emit_changes(self.store.gather(&told)?, Int8Array::from(ops));
+        }
+        dropped.into_iter().try_for_each(|id| self.store.remove(id))
+    }
+
+    fn statistics(&self) -> OperatorStatistics {
+        let bytes = self.store.allocated_bytes()
+            + self.table.allocated_bytes()
+            + self.rows.capacity() * size_of::<(RowId, u64)>();
+        OperatorStatistics {
+            state_bytes: bytes as u64,
+            keys: self.store.len() as u64,
+            late_rows: 0,
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! One side of a join: its rows, chained by key, with what the join must know of each.
+//!
+//! **Invariant.** A chain holds exactly the rows of its group that are kept, in order of arrival.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use crate::error::ExecutionError;
+use crate::state::group_table::{GroupIndex, NO_GROUP};
+use crate::state::row_store::{NO_ROW, RowId, RowStore};
+
+/// What a side remembers of its rows besides their values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SideOptions {
+    /// Rows may be taken back: they are found by a hash of their values.
+    pub retracts: bool,
+    /// Rows know how many rows of the other side they match.
+    pub counts_matches: bool,
+    /// Rows go by themselves: when their time has passed, or after a while.
+    pub expires: bool,
+}
+
+/// The rows of one side.
+pub(super) struct Side {
+    options: SideOptions,
+    pub store: RowStore,
+    /// First and last row of each group.
+    ends: Vec<(RowId, RowId)>,
+    /// By row: the next of its group.
+    next: Vec<RowId>,
+    hashes: Vec<u64>,
+    matches: Vec<u32>,
+    groups: Vec<GroupIndex>,
+    arrivals: Vec<u64>,
+    /// Rows by the event time that makes them useless.
+    by_time: BTreeMap<i64, Vec<RowId>>,
+    /// Rows by arrival, the oldest first.
+    by_arrival: VecDeque<(u64, Vec<RowId>)>,
+    ids: Vec<RowId>,
+}
+
+impl Side {
+    pub fn new(schema: SchemaRef, options: SideOptions) -> Side {
+        Side {
+            options,
+            store: RowStore::new(schema),
+            ends: Vec::new(),
+            next: Vec::new(),
+            hashes: Vec::new(),
+            matches: Vec::new(),
+            groups: Vec::new(),
+            arrivals: Vec::new(),
+            by_time: BTreeMap::new(),
+            by_arrival: VecDeque::new(),
+            ids: Vec::new(),
+        }
+    }
+
+    /// The first row of `group`, or [`NO_ROW`].
+    #[inline(always)]
+    pub fn first(&self, group: GroupIndex) -> RowId {
+        self.ends.get(group as usize).map_or(NO_ROW, |ends| ends.0)
+    }
+
+    /// The row behind `id` in its group, or [`NO_ROW`].
+    #[inline(always)]
+    pub fn next(&self, id: RowId) -> RowId {
+        self.next[id as usize]
+    }
+
+    /// How many rows of the other side row `id` matches.
+    pub fn matches_mut(&mut self, id: RowId) -> &mut u32 {
+        &mut self.matches[id as usize]
+    }
+
+    /// Keeps `rows`, each in its group; hashes are those of their values where rows may be taken back.
+    pub fn insert(
+        &mut self,
+        rows: &RecordBatch,
+        groups: &[GroupIndex],
+        hashes: &[u64],
+        arrival_ns: u64,
+    ) -> Result<&[RowId], ExecutionError> {
+        let mut ids = std::mem::take(&mut self.ids);
+        ids.clear();
+        self.store.push(rows, &mut ids)?;
+        let bound = self.store.id_bound();
+        if self.next.len() < bound {
+            self.next.resize(bound, NO_ROW);
+            if self.options.retracts {
+                self.hashes.resize(bound, 0);
+            }
+            if self.options.counts_matches {
+                self.matches.resize(bound, 0);
+            }
+            if self.options.expires {
+                self.groups.resize(bound, NO_GROUP);
+                self.arrivals.resize(bound, 0);
+            }
+        }
+        for (row, (&id, &group)) in ids.iter().zip(groups).enumerate() {
+            self.append(id, group);
+            if self.options.retracts {
+                self.hashes[id as usize] = hashes[row];
+            }
+            if self.options.counts_matches {
+                self.matches[id as usize] = 0;
+            }
+            if self.options.expires {
+                self.groups[id as usize] = group;
+                self.arrivals[id as usize] = arrival_ns;
+            }
+        }
+        self.ids = ids;
+        Ok(&self.ids)
+    }
+
+    fn append(&mut self, id: RowId, group: GroupIndex) {
+        let group = group as usize;
+        if self.ends.len() <= group {
+            self.ends.resize(group + 1, (NO_ROW, NO_ROW));
+        }
+        self.next[id as usize] = NO_ROW;
+        let (first, last) = &mut self.ends[group];
+        if *first == NO_ROW {
+            *first = id;
+        } else {
+            self.next[*last as usize] = id;
+        }
+        *last = id;
+    }
+
+    /// The row of `group` with that hash, the oldest where there are several.
+    pub fn find(&self, group: GroupIndex, hash: u64) -> Option<RowId> {
+        let mut id = self.first(group);
+        while id != NO_ROW {
+            if self.hashes[id as usize] == hash {
+                return Some(id);
+            }
+            id = self.next(id);
+        }
+        None
+    }
+
+    /// Takes row `id` out of its group; the store still has it until `forget`.
+    pub fn unlink(&mut self, id: RowId, group: GroupIndex) {
+        let next = self.next[id as usize];
+        let (first, last) = &mut self.ends[group as usize];
+        if *first == id {
+            *first = next;
+            if next == NO_ROW {
+                *last = NO_ROW;
+            }
+            return;
+        }
+        let mut before = *first;
+        while self.next[before as usize] != id {
+            before = self.next[before as usize];
+            assert_ne!(before, NO_ROW, "invariant: a kept row is in its group's chain");
+        }
+        self.next[before as usize] = next;
+        if *last == id {
+            *last = before;
+        }
+    }
+
+    /// Gives an unlinked row up.
+    pub fn forget(&mut self, id: RowId) -> Result<(), ExecutionError> {
+        self.store.remove(id)
+    }
+
+    /// Row `id` is useless once the watermark has reached `time`.
+    pub fn expire_at(&mut self, id: RowId, time: i64) {
+        self.by_time.entry(time).or_default().push(id);
+    }
+
+    /// Unlinks the rows that `watermark` made useless, a few thousand at most; `None` if none is left.
+    pub fn take_expired(&mut self, watermark: i64) -> Option<Vec<RowId>> {
+        let (&time, _) = self.by_time.first_key_value().filter(|&(&time, _)| time <= watermark)?;
+        let ids = self.by_time.remove(&time).expect("invariant: the first entry is there");
+        for &id in &ids {
+            self.unlink(id, self.groups[id as usize]);
+        }
+        Some(ids)
+    }
+
+    /// Rows `ids`, just inserted, go when `take_aged` is asked for their arrival.
+    pub fn note_arrival(&mut self, arrival_ns: u64) {
+        let ids = self.ids.clone();
+        self.by_arrival.push_back((arrival_ns, ids));
+    }
+
+    /// Gives up the rows that arrived before `oldest_ns`.
+    pub fn drop_aged(&mut self, oldest_ns: u64) -> Result<(), ExecutionError> {
+        while self.by_arrival.front().is_some_and(|&(arrival, _)| arrival < oldest_ns) {
+            let Some((arrival, ids)) = self.by_arrival.pop_front() else {
+                break;
+            };
+            for id in ids {
+                // A number given anew belongs to a younger row; one in no group was taken back.
+                let group = self.groups[id as usize];
+                if self.arrivals[id as usize] == arrival && group != NO_GROUP {
+                    self.unlink(id, group);
+                    self.groups[id as usize] = NO_GROUP;
+                    self.forget(id)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that row `id` was taken back, so that it does not expire as well.
+    pub fn was_taken_back(&mut self, id: RowId) {
+        if self.options.expires {
+            self.groups[id as usize] = NO_GROUP;
+        }
+    }
+
+    /// Whether a group has rows.
+    pub fn has_rows(&self, group: GroupIndex) -> bool {
+        self.first(group) != NO_ROW
+    }
+
+    /// Renumbers groups: `old[i]` becomes `new[i]`; all others have no rows.
+    pub fn renumber(&mut self, old: &[GroupIndex], new: &[GroupIndex]) {
+        let count = new.iter().max().map_or(0, |&greatest| greatest as usize + 1);
+        let mut ends = vec![(NO_ROW, NO_ROW); count];
+        for (&old, &new) in old.iter().zip(new) {
+            let Some(&found) = self.ends.get(old as usize) else {
+                continue;
+            };
+            ends[new as usize] = found;
+            if self.options.expires {
+                let mut id = found.0;
+                while id != NO_ROW {
+                    self.groups[id as usize] = new;
+                    id = self.next(id);
+                }
+            }
+        }
+        self.ends = ends;
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.store.allocated_bytes()
+            + self.ends.capacity() * size_of::<(RowId, RowId)>()
+            + (self.next.capacity() + self.groups.capacity() + self.matches.capacity()) * size_of::<u32>()
+            + (self.hashes.capacity() + self.arrivals.capacity()) * size_of::<u64>()
+            + self.by_time.values().map(|ids| ids.capacity() * 4 + 40).sum::<usize>()
+            + self.by_arrival.iter().map(|(_, ids)| ids.capacity() * 4 + 32).sum::<usize>()
+    }
+}

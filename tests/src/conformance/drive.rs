@@ -1,0 +1,256 @@
+//! Drives a job on real shards in one thread, a row at a time: after each row everything that follows from
+//! it is done before the next is fed.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use engine::batch::{Batch, Op};
+use engine::operators::build::build_all;
+use engine::plan::{NodeKind, SourceSpec, StreamPlan};
+use serde_json::Value;
+use shards::clock::{Clock, Nanos};
+use shards::connector::{ConnectorError, Sink, Source, SourcePoll, SplitId};
+use shards::epoch::Control;
+use shards::mesh::{MeshConfig, mesh};
+use shards::shard::{Shard, ShardConfig, ShardParts, Step, edges};
+
+use crate::conformance::program::{self, Program, Row};
+use crate::conformance::values;
+
+/// Steps of one shard without an end that are taken to be a loop.
+const STEPS_MAX: usize = 100_000;
+
+/// Time that moves with every look at it.
+struct Ticking(Rc<Cell<Nanos>>);
+
+impl Clock for Ticking {
+    fn now(&self) -> Nanos {
+        self.0.set(self.0.get() + 1_000);
+        self.0.get()
+    }
+
+    fn wall_us(&self) -> i64 {
+        const YEAR_2026_US: i64 = 1_767_225_600_000_000;
+        YEAR_2026_US + (self.0.get() / 1_000) as i64
+    }
+}
+
+/// Rows on their way into a source.
+#[derive(Default)]
+struct Inlet {
+    rows: RefCell<VecDeque<RecordBatch>>,
+    ended: Cell<bool>,
+}
+
+struct InletSource {
+    inlet: Rc<Inlet>,
+    split_ended: bool,
+}
+
+impl Source for InletSource {
+    fn splits(&self) -> Vec<SplitId> {
+        vec![0]
+    }
+
+    fn poll(&mut self, now: Nanos, _rows_max: usize) -> Result<SourcePoll, ConnectorError> {
+        if let Some(rows) = self.inlet.rows.borrow_mut().pop_front() {
+            return Ok(SourcePoll::Rows {
+                split: 0,
+                rows,
+                arrival_ns: now,
+            });
+        }
+        Ok(match (self.inlet.ended.get(), self.split_ended) {
+            (false, _) => SourcePoll::Pending { poll_at: None },
+            (true, false) => {
+                self.split_ended = true;
+                SourcePoll::SplitEnd(0)
+            }
+            (true, true) => SourcePoll::End,
+        })
+    }
+}
+
+/// A source's part on a shard that reads none of it.
+struct NoSource;
+
+impl Source for NoSource {
+    fn splits(&self) -> Vec<SplitId> {
+        Vec::new()
+    }
+
+    fn poll(&mut self, _now: Nanos, _rows_max: usize) -> Result<SourcePoll, ConnectorError> {
+        Ok(SourcePoll::End)
+    }
+}
+
+/// Changes in the order in which the sinks took them.
+type Taken = Rc<RefCell<Vec<(Op, Row)>>>;
+
+struct Outlet(Taken);
+
+impl Sink for Outlet {
+    fn ready(&mut self) -> bool {
+        true
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError> {
+        self.0.borrow_mut().extend(values::rows(batch).map_err(ConnectorError::new)?);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<bool, ConnectorError> {
+        Ok(true)
+    }
+}
+
+/// A job that runs.
+pub struct Drive {
+    shards: Vec<Option<Shard>>,
+    clock: Ticking,
+    inlets: Vec<(SourceSpec, Rc<Inlet>)>,
+    taken: Taken,
+}
+
+impl Drive {
+    /// The job of `plan` on `shards` shards; each source is read by one of them.
+    ///
+    /// # Errors
+    /// An operator cannot be built.
+    pub fn new(plan: &Arc<StreamPlan>, shards: usize) -> Result<Drive, String> {
+        let control = Control::new(shards);
+        let taken = Taken::default();
+        let mut inlets: Vec<(SourceSpec, Rc<Inlet>)> = Vec::new();
+        for node in &plan.nodes {
+            if let NodeKind::Source(spec) = &node.kind {
+                inlets.push((spec.clone(), Rc::default()));
+            }
+        }
+        let config = MeshConfig {
+            credits: 4,
+            bytes: 1 << 20,
+        };
+        let mut running = Vec::new();
+        for endpoint in mesh(&control, edges(plan), config) {
+            let id = endpoint.shard();
+            let (mut sources, mut sinks) = (Vec::new(), Vec::new());
+            for node in &plan.nodes {
+                match &node.kind {
+                    NodeKind::Source(_) => {
+                        let number = sources.len();
+                        let source: Box<dyn Source> = match number % shards == id {
+                            true => Box::new(InletSource {
+                                inlet: inlets[number].1.clone(),
+                                split_ended: false,
+                            }),
+                            false => Box::new(NoSource),
+                        };
+                        sources.push((node.id, source));
+                    }
+                    NodeKind::Sink(_) => sinks.push((node.id, Box::new(Outlet(taken.clone())) as Box<dyn Sink>)),
+                    _ => {}
+                }
+            }
+            let parts = ShardParts {
+                id,
+                plan: plan.clone(),
+                operators: build_all(plan, id).map_err(|error| error.to_string())?,
+                sources,
+                sinks,
+                endpoint,
+                control: control.clone(),
+                config: ShardConfig::default(),
+            };
+            running.push(Some(Shard::new(parts).map_err(|error| error.to_string())?));
+        }
+        Ok(Drive {
+            shards: running,
+            clock: Ticking(Rc::new(Cell::new(1))),
+            inlets,
+            taken,
+        })
+    }
+
+    /// Feeds `rows` of each source, in turn: the first rows of all, then the second, and so on.
+    ///
+    /// # Errors
+    /// A value does not fit its column, or a shard fails.
+    pub fn feed<'p>(
+        &mut self,
+        program: &'p Program,
+        rows: impl Fn(&'p program::Source) -> &'p Vec<(Op, Vec<Value>)>,
+    ) -> Result<(), String> {
+        let longest = program.sources.iter().map(|source| rows(source).len()).max();
+        for number in 0..longest.unwrap_or(0) {
+            for source in &program.sources {
+                let Some((op, row)) = rows(source).get(number) else {
+                    continue;
+                };
+                for (spec, inlet) in &self.inlets {
+                    if spec.table.name == source.name {
+                        let schema = spec.table.ingest_schema();
+                        let batch = values::batch(&schema, &spec.ingest, *op, row, spec.has_ops)?;
+                        inlet.rows.borrow_mut().push_back(batch);
+                    }
+                }
+                self.settle()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends every source and runs until the shards have finished.
+    ///
+    /// # Errors
+    /// A shard fails.
+    pub fn finish(&mut self) -> Result<(), String> {
+        self.inlets.iter().for_each(|(_, inlet)| inlet.ended.set(true));
+        self.settle()?;
+        match self.shards.iter().all(Option::is_none) {
+            true => Ok(()),
+            false => Err("the job does not finish".to_string()),
+        }
+    }
+
+    /// What the sinks have taken since the last time.
+    pub fn take(&mut self) -> Vec<(Op, Row)> {
+        self.taken.take()
+    }
+
+    /// Steps all shards until none has anything to do.
+    fn settle(&mut self) -> Result<(), String> {
+        for _ in 0..STEPS_MAX {
+            let mut is_quiet = true;
+            for place in &mut self.shards {
+                let Some(shard) = place else {
+                    continue;
+                };
+                match shard.step(&self.clock).map_err(|error| error.to_string())? {
+                    Step::Progress => is_quiet = false,
+                    Step::Idle { .. } => {
+                        is_quiet &= shard.announce_sleep(&self.clock);
+                        shard.wake_up();
+                    }
+                    Step::Finished => {
+                        if let Some(error) = shard.failure() {
+                            return Err(error.to_string());
+                        }
+                        *place = None;
+                        is_quiet = false;
+                    }
+                }
+            }
+            if is_quiet {
+                return Ok(());
+            }
+        }
+        Err("the shards do not come to rest".to_string())
+    }
+}

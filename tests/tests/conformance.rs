@@ -1,0 +1,45 @@
+//! Apache Flink's own table programs, if they are there: `../shared/conformance` beside this repository, or
+//! where `VELOCORE_CONFORMANCE` says.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use tests::conformance::program::Program;
+use tests::conformance::run;
+
+fn file() -> PathBuf {
+    let directory = std::env::var_os("VELOCORE_CONFORMANCE").map(PathBuf::from);
+    let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/conformance"));
+    directory.unwrap_or_else(beside).join("flink-programs.json")
+}
+
+#[test]
+fn flinks_programs_give_flinks_results() {
+    let path = file();
+    if !path.exists() {
+        println!("left out: {} is not there", path.display());
+        return;
+    }
+    let only = std::env::var("VELOCORE_PROGRAM").ok();
+    let mut programs = Program::read_all(&path).expect("the programs can be read");
+    programs.retain(|program| only.as_ref().is_none_or(|only| program.id.contains(only)));
+    for shards in [1, 3] {
+        let mut failures = Vec::new();
+        for program in &programs {
+            let outcome = catch_unwind(AssertUnwindSafe(|| run(program, shards)));
+            let outcome = outcome.unwrap_or_else(|panic| {
+                let text = panic.downcast_ref::<String>().cloned();
+                Err(format!("panic: {}", text.unwrap_or_default()))
+            });
+            if let Err(error) = outcome {
+                failures.push(format!("{}: {error}", program.id));
+            }
+        }
+        println!(
+            "{} of {} programs pass on {shards} shards",
+            programs.len() - failures.len(),
+            programs.len()
+        );
+        assert!(failures.is_empty(), "on {shards} shards:\n{}", failures.join("\n"));
+    }
+}
