@@ -40,6 +40,10 @@ fn flinks_programs_give_flinks_results() {
             programs.len() - failures.len(),
             programs.len()
         );
-        assert!(failures.is_empty(), "on {shards} shards:\n{}", failures.join("\n"));
+        assert!(
+            failures.is_empty(),
+            "on {shards} shards:\n{}",
+            failures.join("\n")
+        );
     }
 }

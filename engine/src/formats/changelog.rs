@@ -43,15 +43,25 @@ impl ChangelogDecoder {
     ///
     /// # Errors
     /// A column of a type that NDJSON cannot hold.
-    pub fn new(wanted: SchemaRef, envelope: Envelope, options: NdjsonOptions) -> Result<ChangelogDecoder, FormatError> {
+    pub fn new(
+        wanted: SchemaRef,
+        envelope: Envelope,
+        options: NdjsonOptions,
+    ) -> Result<ChangelogDecoder, FormatError> {
         let count = wanted.fields().len() - 1;
-        assert_eq!(wanted.field(count).name(), op_field().name(), "invariant: the op stands last");
+        assert_eq!(
+            wanted.field(count).name(),
+            op_field().name(),
+            "invariant: the op stands last"
+        );
         let columns: Vec<FieldRef> = wanted.fields()[..count].to_vec();
         let op = Arc::new(Field::new("op", DataType::Utf8, true));
         let fields: Vec<FieldRef> = match envelope {
             Envelope::Flat => columns.into_iter().chain([op]).collect(),
             Envelope::Debezium => {
-                let nullable = columns.iter().map(|field| Arc::new(field.as_ref().clone().with_nullable(true)));
+                let nullable = columns
+                    .iter()
+                    .map(|field| Arc::new(field.as_ref().clone().with_nullable(true)));
                 let row = DataType::Struct(Fields::from(nullable.collect::<Vec<FieldRef>>()));
                 let image = |name: &str| Arc::new(Field::new(name, row.clone(), true));
                 vec![image("before"), image("after"), op]
@@ -88,16 +98,26 @@ impl ChangelogDecoder {
         Ok(self.with_ops(columns, &codes))
     }
 
-    fn unfold_debezium(&self, records: &RecordBatch, ops: &StringArray) -> Result<RecordBatch, (usize, String)> {
+    fn unfold_debezium(
+        &self,
+        records: &RecordBatch,
+        ops: &StringArray,
+    ) -> Result<RecordBatch, (usize, String)> {
         const BEFORE: usize = 0;
         const AFTER: usize = 1;
-        let images = [records.column(BEFORE).as_struct(), records.column(AFTER).as_struct()];
+        let images = [
+            records.column(BEFORE).as_struct(),
+            records.column(AFTER).as_struct(),
+        ];
         let (mut codes, mut places) = (Vec::new(), Vec::new());
         for (row, op) in ops.iter().enumerate() {
             let mut say = |op: Op, image: usize| {
                 if images[image].is_null(row) {
                     let name = ["before", "after"][image];
-                    return Err((row, format!("a record that says {} has no `{name}`", op.short_name())));
+                    return Err((
+                        row,
+                        format!("a record that says {} has no `{name}`", op.short_name()),
+                    ));
                 }
                 codes.push(op);
                 places.push((image, row));
@@ -160,7 +180,8 @@ impl ChangelogDecoder {
             consumed += record.consumed;
         }
         Decoded {
-            rows: arrow::compute::concat_batches(&self.output, &parts).expect("invariant: all parts have one schema"),
+            rows: arrow::compute::concat_batches(&self.output, &parts)
+                .expect("invariant: all parts have one schema"),
             consumed,
             malformed,
         }
@@ -195,15 +216,26 @@ mod tests {
 
     fn decode(envelope: Envelope, text: &str) -> (Vec<(&'static str, Option<i64>)>, Vec<(usize, String)>) {
         let wanted = Schema::new(vec![Arc::new(Field::new("v", DataType::Int64, true)), op_field()]);
-        let mut decoder = ChangelogDecoder::new(Arc::new(wanted), envelope, NdjsonOptions::default()).unwrap();
+        let mut decoder =
+            ChangelogDecoder::new(Arc::new(wanted), envelope, NdjsonOptions::default()).unwrap();
         let decoded = decoder.decode(text.as_bytes(), 100);
         assert_eq!(decoded.consumed, text.len());
         let values = decoded.rows.column(0).as_primitive::<Int64Type>();
-        let ops = decoded.rows.column(1).as_primitive::<arrow::datatypes::Int8Type>();
-        let rows = values.iter().zip(ops.values().iter().map(|&op| Op::from_code(op).short_name()));
+        let ops = decoded
+            .rows
+            .column(1)
+            .as_primitive::<arrow::datatypes::Int8Type>();
+        let rows = values
+            .iter()
+            .zip(ops.values().iter().map(|&op| Op::from_code(op).short_name()));
         let rows = rows.map(|(value, op)| (op, value)).collect();
         let malformed = decoded.malformed.into_iter();
-        (rows, malformed.map(|malformed| (malformed.rows_before, malformed.reason)).collect())
+        (
+            rows,
+            malformed
+                .map(|malformed| (malformed.rows_before, malformed.reason))
+                .collect(),
+        )
     }
 
     #[test]
@@ -212,7 +244,10 @@ mod tests {
             Envelope::Flat,
             "{\"op\":\"+I\",\"v\":1}\n{\"v\":2,\"op\":\"-U\"}\n{\"op\":\"+U\",\"v\":3}\n{\"v\":4}\n",
         );
-        assert_eq!(rows, [("+I", Some(1)), ("-U", Some(2)), ("+U", Some(3)), ("+I", Some(4))]);
+        assert_eq!(
+            rows,
+            [("+I", Some(1)), ("-U", Some(2)), ("+U", Some(3)), ("+I", Some(4))]
+        );
         assert_eq!(malformed, []);
     }
 
@@ -224,7 +259,10 @@ mod tests {
              {\"before\":{\"v\":1},\"after\":{\"v\":2},\"op\":\"u\"}\n\
              {\"before\":{\"v\":2},\"after\":null,\"op\":\"d\"}\n",
         );
-        assert_eq!(rows, [("+I", Some(1)), ("-U", Some(1)), ("+U", Some(2)), ("-D", Some(2))]);
+        assert_eq!(
+            rows,
+            [("+I", Some(1)), ("-U", Some(1)), ("+U", Some(2)), ("-D", Some(2))]
+        );
         assert_eq!(malformed, []);
     }
 
@@ -237,7 +275,10 @@ mod tests {
         );
         assert_eq!(rows, [("-U", Some(1)), ("+U", Some(2)), ("+I", Some(5))]);
         assert_eq!(malformed.len(), 2);
-        assert_eq!(malformed[0], (2, "a record that says -U has no `before`".to_string()));
+        assert_eq!(
+            malformed[0],
+            (2, "a record that says -U has no `before`".to_string())
+        );
         assert_eq!(malformed[1].0, 2);
     }
 }

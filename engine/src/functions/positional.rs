@@ -200,7 +200,8 @@ impl Accumulator for Before {
                 let default = ScalarValue::try_from_array(default, row)?;
                 self.nothing = default.cast_to(&self.nothing.data_type())?;
             }
-            self.rows.push_back(ScalarValue::try_from_array(&arguments[0], row)?);
+            self.rows
+                .push_back(ScalarValue::try_from_array(&arguments[0], row)?);
             while self.rows.len() > self.distance + 1 {
                 self.rows.pop_front();
             }

@@ -15,8 +15,7 @@ use datafusion_functions_window::planner::WindowFunctionPlanner;
 
 use crate::functions::{
     CLOCK_AND_CHANCE, average, calendar, date_format, digests, json, planner, positional, ranks,
-    regular_expressions,
-    split_index, strings, temporal, text, time_arithmetic, time_reading, total, url,
+    regular_expressions, split_index, strings, temporal, text, time_arithmetic, time_reading, total, url,
 };
 
 /// DataFusion's functions that speak of DataFusion itself or of Arrow's types.

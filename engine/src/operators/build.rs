@@ -56,7 +56,9 @@ pub fn build(
         }
         NodeKind::Normalize(spec) => Box::new(Normalize::new(spec, input(0))),
         NodeKind::TemporalJoin(spec) => Box::new(TemporalJoin::new(spec, input(0), input(1), output)?),
-        NodeKind::Rank(spec) if spec.keeps_first_by.is_some() => Box::new(KeepFirst::new(spec, input(0), output)),
+        NodeKind::Rank(spec) if spec.keeps_first_by.is_some() => {
+            Box::new(KeepFirst::new(spec, input(0), output))
+        }
         NodeKind::Rank(spec) if spec.window.is_some() => Box::new(WindowRank::new(spec, input(0), output)?),
         NodeKind::Rank(spec) => Box::new(Rank::new(spec, input(0), output)?),
         NodeKind::Sort(spec) => Box::new(Sort::new(spec, input(0))?),

@@ -47,7 +47,11 @@ impl Operator for Expand {
             }
             let ids: ArrayRef = Arc::new(UInt64Array::from(vec![set.id; count]));
             columns.push(cast(&ids, id_type).map_err(|error| ExecutionError::new("grouping sets", error))?);
-            out.emit(Batch::new(rows_of(&self.output, columns, count)?, ops.clone(), arrival_ns));
+            out.emit(Batch::new(
+                rows_of(&self.output, columns, count)?,
+                ops.clone(),
+                arrival_ns,
+            ));
         }
         Ok(())
     }

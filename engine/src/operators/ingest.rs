@@ -13,8 +13,8 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, Ti
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{
-    DataType, Field, FieldRef, Int8Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType,
+    DataType, Field, FieldRef, Int8Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 use datafusion_physical_expr::PhysicalExpr;
 
@@ -225,7 +225,9 @@ impl Ingest {
             }
             None => rows,
         };
-        let ops = self.op_column.map(|column| rows.column(column).as_primitive::<Int8Type>().clone());
+        let ops = self
+            .op_column
+            .map(|column| rows.column(column).as_primitive::<Int8Type>().clone());
         let columns = self
             .output
             .iter()
@@ -245,7 +247,11 @@ impl Ingest {
         let time = TimestampMillisecondArray::from(vec![wall_us.div_euclid(1_000); rows.num_rows()]);
         let time = time.with_timezone("UTC");
         let mut fields = rows.schema().fields().to_vec();
-        fields.push(Arc::new(Field::new("processing time", time.data_type().clone(), false)));
+        fields.push(Arc::new(Field::new(
+            "processing time",
+            time.data_type().clone(),
+            false,
+        )));
         let mut columns = rows.columns().to_vec();
         columns.push(Arc::new(time));
         RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(|error| self.error(error))

@@ -53,11 +53,17 @@ impl KeepFirst {
     /// The operator of `spec`, which orders by event time; output = input columns, then the rank (1) if it
     /// is asked for.
     pub fn new(spec: &RankSpec, input: SchemaRef, output: SchemaRef) -> KeepFirst {
-        let fields: Vec<FieldRef> = spec.partition.iter().map(|&key| input.fields()[key].clone()).collect();
+        let fields: Vec<FieldRef> = spec
+            .partition
+            .iter()
+            .map(|&key| input.fields()[key].clone())
+            .collect();
         let layout = KeyLayout::new(&fields);
         KeepFirst {
             partition: spec.partition.clone(),
-            time_column: spec.keeps_first_by.expect("invariant: this rank keeps the first row by event time"),
+            time_column: spec
+                .keeps_first_by
+                .expect("invariant: this rank keeps the first row by event time"),
             output_rank: spec.output_rank,
             output,
             table: GroupTable::new(layout.clone(), Vec::new()),
@@ -73,7 +79,11 @@ impl KeepFirst {
 
     /// Moves the keys whose first row the watermark has passed.
     fn take_passed(&mut self) {
-        while let Some(entry) = self.timers.first_entry().filter(|entry| *entry.key() <= self.watermark) {
+        while let Some(entry) = self
+            .timers
+            .first_entry()
+            .filter(|entry| *entry.key() <= self.watermark)
+        {
             let (time, groups) = entry.remove_entry();
             for group in groups {
                 match self.firsts[group as usize] {
@@ -91,7 +101,11 @@ impl KeepFirst {
 impl Operator for KeepFirst {
     fn process(&mut self, _input: usize, batch: Batch, _out: &mut Output) -> Result<(), ExecutionError> {
         let (rows, _, _) = batch.into_parts();
-        let columns: Vec<ArrayRef> = self.partition.iter().map(|&key| rows.column(key).clone()).collect();
+        let columns: Vec<ArrayRef> = self
+            .partition
+            .iter()
+            .map(|&key| rows.column(key).clone())
+            .collect();
         let mut groups = Vec::with_capacity(rows.num_rows());
         self.table
             .find_or_insert(&mut self.packer, &columns, rows.num_rows(), &mut groups);
@@ -125,7 +139,8 @@ impl Operator for KeepFirst {
         self.store.push(&part, &mut ids)?;
         for ((group, row), id) in better.into_iter().zip(ids) {
             let time = times[row as usize];
-            let before = std::mem::replace(&mut self.firsts[group as usize], First::Waiting { time, row: id });
+            let before =
+                std::mem::replace(&mut self.firsts[group as usize], First::Waiting { time, row: id });
             if let First::Waiting { row, .. } = before {
                 self.store.remove(row)?;
             }
@@ -165,7 +180,11 @@ impl Operator for KeepFirst {
         let bytes = self.store.allocated_bytes()
             + self.table.allocated_bytes()
             + self.firsts.capacity() * size_of::<First>()
-            + self.timers.values().map(|groups| groups.capacity() * 4 + 48).sum::<usize>();
+            + self
+                .timers
+                .values()
+                .map(|groups| groups.capacity() * 4 + 48)
+                .sum::<usize>();
         OperatorStatistics {
             state_bytes: bytes as u64,
             keys: self.table.len() as u64,

@@ -50,7 +50,9 @@ impl Operator for Normalize {
         self.rows.resize(self.table.len(), (NO_ROW, 0));
         let mut hashes = Vec::new();
         hash_columns(batch.rows().columns(), &mut hashes);
-        let adding: Vec<u32> = (0..batch.len() as u32).filter(|&row| batch.op(row as usize).is_addition()).collect();
+        let adding: Vec<u32> = (0..batch.len() as u32)
+            .filter(|&row| batch.op(row as usize).is_addition())
+            .collect();
         let mut ids = Vec::with_capacity(adding.len());
         let added = take_record_batch(batch.rows(), &UInt32Array::from(adding))
             .map_err(|error| ExecutionError::new("changelog", error))?;

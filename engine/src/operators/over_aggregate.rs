@@ -147,8 +147,11 @@ impl Operator for OverAggregate {
         let mut partitions = Vec::with_capacity(rows.num_rows());
         self.partitions
             .find_or_insert(&mut self.packer, &keys, rows.num_rows(), &mut partitions);
-        let is_late = |row: usize| times[row] <= self.watermark && times[row] <= self.late_from(partitions[row]);
-        let in_time: Vec<u32> = (0..times.len() as u32).filter(|&row| !is_late(row as usize)).collect();
+        let is_late =
+            |row: usize| times[row] <= self.watermark && times[row] <= self.late_from(partitions[row]);
+        let in_time: Vec<u32> = (0..times.len() as u32)
+            .filter(|&row| !is_late(row as usize))
+            .collect();
         if in_time.len() < times.len() {
             self.late_rows += (times.len() - in_time.len()) as u64;
             partitions = in_time.iter().map(|&row| partitions[row as usize]).collect();

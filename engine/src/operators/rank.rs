@@ -57,7 +57,8 @@ impl Told {
     fn say(&mut self, op: Op, ranked: Ranked) {
         self.ops.push(op.code());
         self.rows.push(ranked.row);
-        self.ranks.push(i64::try_from(ranked.rank).expect("invariant: ranks are small"));
+        self.ranks
+            .push(i64::try_from(ranked.rank).expect("invariant: ranks are small"));
     }
 }
 
@@ -109,7 +110,9 @@ impl Rank {
             }
             return;
         }
-        let same = |left: &Ranked, right: &Ranked| left.row == right.row && (!self.output_rank || left.rank == right.rank);
+        let same = |left: &Ranked, right: &Ranked| {
+            left.row == right.row && (!self.output_rank || left.rank == right.rank)
+        };
         let gone = missing(old, new, same);
         let come = missing(new, old, same);
         if let ([gone], [come]) = (gone.as_slice(), come.as_slice()) {
@@ -149,7 +152,8 @@ fn missing(of: &[Ranked], other: &[Ranked], same: impl Fn(&Ranked, &Ranked) -> b
         let is_missing = |ranked: &&Ranked| !other.iter().any(|known| same(known, ranked));
         return of.iter().filter(is_missing).copied().collect();
     }
-    let by_row: std::collections::BTreeMap<RowId, &Ranked> = other.iter().map(|known| (known.row, known)).collect();
+    let by_row: std::collections::BTreeMap<RowId, &Ranked> =
+        other.iter().map(|known| (known.row, known)).collect();
     let is_missing = |ranked: &&Ranked| !by_row.get(&ranked.row).is_some_and(|known| same(known, ranked));
     of.iter().filter(is_missing).copied().collect()
 }

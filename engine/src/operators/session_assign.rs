@@ -59,7 +59,11 @@ impl SessionAssign {
             output.fields().len(),
             "invariant: the output is the input and three window columns"
         );
-        let fields: Vec<FieldRef> = spec.partition.iter().map(|&key| input.fields()[key].clone()).collect();
+        let fields: Vec<FieldRef> = spec
+            .partition
+            .iter()
+            .map(|&key| input.fields()[key].clone())
+            .collect();
         let layout = KeyLayout::new(&fields);
         SessionAssign {
             spec: spec.clone(),
@@ -125,7 +129,11 @@ impl SessionAssign {
             return Ok(());
         };
         let session = &mut sessions[place];
-        let Some(at) = session.rows.iter().position(|&row| self.hashes[row as usize] == hash) else {
+        let Some(at) = session
+            .rows
+            .iter()
+            .position(|&row| self.hashes[row as usize] == hash)
+        else {
             return Ok(());
         };
         let row = session.rows.swap_remove(at);
@@ -138,7 +146,11 @@ impl SessionAssign {
     /// Moves the sessions that are complete to those to be emitted.
     fn take_complete(&mut self) {
         let closed_until = self.watermark.saturating_add(self.spec.tick_us);
-        while let Some(entry) = self.timers.first_entry().filter(|entry| *entry.key() <= closed_until) {
+        while let Some(entry) = self
+            .timers
+            .first_entry()
+            .filter(|entry| *entry.key() <= closed_until)
+        {
             for group in entry.remove() {
                 let sessions = &mut self.sessions[group as usize];
                 let open = sessions.partition_point(|session| session.end <= closed_until);
@@ -178,7 +190,12 @@ impl SessionAssign {
 
 impl Operator for SessionAssign {
     fn process(&mut self, _input: usize, batch: Batch, _out: &mut Output) -> Result<(), ExecutionError> {
-        let keys: Vec<ArrayRef> = self.spec.partition.iter().map(|&key| batch.column(key).clone()).collect();
+        let keys: Vec<ArrayRef> = self
+            .spec
+            .partition
+            .iter()
+            .map(|&key| batch.column(key).clone())
+            .collect();
         let mut groups = Vec::with_capacity(batch.len());
         self.table
             .find_or_insert(&mut self.packer, &keys, batch.len(), &mut groups);
@@ -272,11 +289,15 @@ mod tests {
     fn put(assign: &mut SessionAssign, rows: &[Row]) {
         let columns: Vec<ArrayRef> = vec![
             Arc::new(rows.iter().map(|row| Some(row.1)).collect::<Int64Array>()),
-            Arc::new(TimestampMillisecondArray::from_iter_values(rows.iter().map(|row| row.2))),
+            Arc::new(TimestampMillisecondArray::from_iter_values(
+                rows.iter().map(|row| row.2),
+            )),
         ];
         let batch = RecordBatch::try_new(schema(false), columns).unwrap();
         let ops: Int8Array = rows.iter().map(|row| Some(row.0.code())).collect();
-        assign.process(0, Batch::changes(batch, ops, 0), &mut Output::new()).unwrap();
+        assign
+            .process(0, Batch::changes(batch, ops, 0), &mut Output::new())
+            .unwrap();
     }
 
     /// (key, time, start, end) of what comes out, in milliseconds.
@@ -313,7 +334,10 @@ mod tests {
     #[test]
     fn rows_within_the_gap_are_one_session_in_whatever_order_they_come() {
         let mut assign = assign();
-        put(&mut assign, &[(Op::Insert, 1, 100), (Op::Insert, 1, 120), (Op::Insert, 2, 105)]);
+        put(
+            &mut assign,
+            &[(Op::Insert, 1, 100), (Op::Insert, 1, 120), (Op::Insert, 2, 105)],
+        );
         // Joins the first two: 100, 109, 118, 120.
         put(&mut assign, &[(Op::Insert, 1, 109), (Op::Insert, 1, 118)]);
         assert_eq!(advance(&mut assign, 113_999), []);
@@ -329,7 +353,10 @@ mod tests {
         put(&mut assign, &[(Op::Insert, 1, 100)]);
         put(&mut assign, &[(Op::Insert, 1, 109)]);
         assert_eq!(advance(&mut assign, 117_000), []);
-        assert_eq!(advance(&mut assign, 118_000), [(1, 100, 100, 119), (1, 109, 100, 119)]);
+        assert_eq!(
+            advance(&mut assign, 118_000),
+            [(1, 100, 100, 119), (1, 109, 100, 119)]
+        );
     }
 
     #[test]
@@ -345,8 +372,15 @@ mod tests {
         let mut assign = assign();
         put(&mut assign, &[(Op::Insert, 1, 100)]);
         assert_eq!(advance(&mut assign, 105_000), []);
-        put(&mut assign, &[(Op::Insert, 1, 95), (Op::Insert, 2, 95), (Op::Insert, 2, 96)]);
-        assert_eq!(assign.statistics().late_rows, 1, "95 + 10 is complete, 96 + 10 is not");
+        put(
+            &mut assign,
+            &[(Op::Insert, 1, 95), (Op::Insert, 2, 95), (Op::Insert, 2, 96)],
+        );
+        assert_eq!(
+            assign.statistics().late_rows,
+            1,
+            "95 + 10 is complete, 96 + 10 is not"
+        );
         let expected = [(1, 95, 95, 110), (1, 100, 95, 110), (2, 96, 96, 106)];
         assert_eq!(advance(&mut assign, WATERMARK_END), expected);
     }
@@ -354,7 +388,10 @@ mod tests {
     #[test]
     fn a_row_taken_back_never_comes_out() {
         let mut assign = assign();
-        put(&mut assign, &[(Op::Insert, 1, 100), (Op::Insert, 1, 105), (Op::Insert, 2, 100)]);
+        put(
+            &mut assign,
+            &[(Op::Insert, 1, 100), (Op::Insert, 1, 105), (Op::Insert, 2, 100)],
+        );
         put(&mut assign, &[(Op::Delete, 1, 105), (Op::Delete, 2, 100)]);
         assert_eq!(advance(&mut assign, WATERMARK_END), [(1, 100, 100, 115)]);
     }

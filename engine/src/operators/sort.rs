@@ -78,7 +78,9 @@ impl Operator for Sort {
         for (row, (key, id)) in keys.into_iter().zip(ids).enumerate() {
             let time = times.as_ref().map_or(0, |times| times[row]);
             let hash = hashes.get(row).copied().unwrap_or(0);
-            let op = ops.as_ref().map_or(Op::Insert, |ops| Op::from_code(ops.value(row)));
+            let op = ops
+                .as_ref()
+                .map_or(Op::Insert, |ops| Op::from_code(ops.value(row)));
             if times.is_some() && time <= self.last_time {
                 self.late_rows += 1;
                 self.store.remove(id)?;

@@ -109,7 +109,10 @@ impl StreamJoin {
 
     /// The group of each row; [`NO_GROUP`] for one with a NULL that equals nothing.
     fn groups_of(&mut self, side: usize, rows: &RecordBatch) -> Vec<GroupIndex> {
-        let keys: Vec<ArrayRef> = self.keys[side].iter().map(|&key| rows.column(key).clone()).collect();
+        let keys: Vec<ArrayRef> = self.keys[side]
+            .iter()
+            .map(|&key| rows.column(key).clone())
+            .collect();
         let mut groups = Vec::with_capacity(rows.num_rows());
         self.table
             .find_or_insert(&mut self.packer, &keys, rows.num_rows(), &mut groups);
@@ -148,10 +151,18 @@ impl StreamJoin {
     }
 
     /// Both sides' columns of these pairs.
-    fn joined_rows(&self, side: usize, rows: &RecordBatch, pairs: &Pairs, range: Range<usize>) -> Result<RecordBatch, ExecutionError> {
+    fn joined_rows(
+        &self,
+        side: usize,
+        rows: &RecordBatch,
+        pairs: &Pairs,
+        range: Range<usize>,
+    ) -> Result<RecordBatch, ExecutionError> {
         let indices = UInt32Array::from(pairs.own[range.clone()].to_vec());
         let own = take_record_batch(rows, &indices).map_err(join_error)?;
-        let other = self.sides[1 - side].store.gather_columns(&pairs.other[range.clone()])?;
+        let other = self.sides[1 - side]
+            .store
+            .gather_columns(&pairs.other[range.clone()])?;
         let columns = match side {
             0 => own.columns().iter().cloned().chain(other).collect(),
             _ => other.into_iter().chain(own.columns().iter().cloned()).collect(),
@@ -160,7 +171,12 @@ impl StreamJoin {
     }
 
     /// Keeps the pairs that the condition is true for.
-    fn retain_matching(&self, side: usize, rows: &RecordBatch, pairs: &mut Pairs) -> Result<(), ExecutionError> {
+    fn retain_matching(
+        &self,
+        side: usize,
+        rows: &RecordBatch,
+        pairs: &mut Pairs,
+    ) -> Result<(), ExecutionError> {
         let Some(filter) = &self.spec.filter else {
             return Ok(());
         };
@@ -180,7 +196,13 @@ impl StreamJoin {
     }
 
     /// An inner join of rows that all add: what matches comes out, nothing is counted.
-    fn join_plain(&self, side: usize, rows: &RecordBatch, groups: &[GroupIndex], out: &mut Output) -> Result<(), ExecutionError> {
+    fn join_plain(
+        &self,
+        side: usize,
+        rows: &RecordBatch,
+        groups: &[GroupIndex],
+        out: &mut Output,
+    ) -> Result<(), ExecutionError> {
         let mut row = 0;
         while row < rows.num_rows() {
             let mut pairs = Pairs::default();
@@ -354,9 +376,13 @@ impl StreamJoin {
         let is_kept = |row: usize| {
             groups[row] != NO_GROUP
                 && ops.get(row).is_none_or(|&op| Op::from_code(op).is_addition())
-                && useless_at.as_ref().is_none_or(|times| times[row] > self.watermark)
+                && useless_at
+                    .as_ref()
+                    .is_none_or(|times| times[row] > self.watermark)
         };
-        let kept: Vec<u32> = (0..rows.num_rows() as u32).filter(|&row| is_kept(row as usize)).collect();
+        let kept: Vec<u32> = (0..rows.num_rows() as u32)
+            .filter(|&row| is_kept(row as usize))
+            .collect();
         let mut numbers = vec![NO_ROW; rows.num_rows()];
         if kept.is_empty() {
             return Ok(numbers);
@@ -448,7 +474,11 @@ impl StreamJoin {
                 };
                 if pads {
                     let side = &mut self.sides[number];
-                    let alone: Vec<RowId> = ids.iter().copied().filter(|&id| *side.matches_mut(id) == 0).collect();
+                    let alone: Vec<RowId> = ids
+                        .iter()
+                        .copied()
+                        .filter(|&id| *side.matches_mut(id) == 0)
+                        .collect();
                     if !alone.is_empty() {
                         let rows = self.sides[number].store.gather(&alone)?;
                         let mut emission = Emission::default();
@@ -484,7 +514,11 @@ impl Operator for StreamJoin {
             refuse_null_keys(&rows, &self.keys[1])?;
         }
         if let Some(interval) = &self.spec.interval {
-            let column = if input == 0 { interval.times.0 } else { interval.times.1 };
+            let column = if input == 0 {
+                interval.times.0
+            } else {
+                interval.times.1
+            };
             refuse_null_times(&rows, column)?;
             let times = micros(rows.column(column));
             self.late_rows += times.iter().filter(|&&time| time <= self.watermark).count() as u64;
@@ -561,7 +595,11 @@ fn runs(ops: &[i8]) -> Vec<(usize, usize)> {
 }
 
 /// One layout for the keys of both sides, which have equal types.
-fn key_layout(spec: &StreamJoinSpec, left: &SchemaRef, right: &SchemaRef) -> Result<KeyLayout, ExecutionError> {
+fn key_layout(
+    spec: &StreamJoinSpec,
+    left: &SchemaRef,
+    right: &SchemaRef,
+) -> Result<KeyLayout, ExecutionError> {
     let mut fields: Vec<FieldRef> = Vec::with_capacity(spec.equal.len());
     for key in &spec.equal {
         let (left_field, right_field) = (left.field(key.left), right.field(key.right));

@@ -115,7 +115,10 @@ impl TemporalJoin {
 
     /// The group of each row, [`NO_GROUP`] where a key is NULL.
     fn groups_of(&mut self, side: usize, rows: &RecordBatch) -> Vec<GroupIndex> {
-        let keys: Vec<ArrayRef> = self.keys[side].iter().map(|&key| rows.column(key).clone()).collect();
+        let keys: Vec<ArrayRef> = self.keys[side]
+            .iter()
+            .map(|&key| rows.column(key).clone())
+            .collect();
         let mut groups = Vec::with_capacity(rows.num_rows());
         self.table
             .find_or_insert(&mut self.packer, &keys, rows.num_rows(), &mut groups);
@@ -159,8 +162,11 @@ impl TemporalJoin {
         let groups = self.groups_of(RIGHT, batch.rows());
         let times = self.spec.times.map(|(_, right)| micros(batch.column(right)));
         let valid = |row: usize| groups[row] != NO_GROUP && batch.op(row) != Op::UpdateBefore;
-        let kept: Vec<u32> = (0..batch.len() as u32).filter(|&row| valid(row as usize)).collect();
-        let part = take_record_batch(batch.rows(), &UInt32Array::from(kept.clone())).map_err(temporal_error)?;
+        let kept: Vec<u32> = (0..batch.len() as u32)
+            .filter(|&row| valid(row as usize))
+            .collect();
+        let part =
+            take_record_batch(batch.rows(), &UInt32Array::from(kept.clone())).map_err(temporal_error)?;
         let mut ids = Vec::with_capacity(kept.len());
         self.right.push(&part, &mut ids)?;
         for (row, id) in kept.into_iter().map(|row| row as usize).zip(ids) {
@@ -237,7 +243,10 @@ impl TemporalJoin {
                 &versions[passed.saturating_sub(1)..passed]
             }
         };
-        rows.iter().map(|version| version.row).filter(|&row| row != NO_ROW).collect()
+        rows.iter()
+            .map(|version| version.row)
+            .filter(|&row| row != NO_ROW)
+            .collect()
     }
 
     /// Joins the next left rows that are ready.
@@ -276,7 +285,12 @@ impl TemporalJoin {
     }
 
     /// Which pairs the condition is true for; `None` = all.
-    fn matching(&self, left: &RecordBatch, own: &[u32], other: &[RowId]) -> Result<Option<Vec<bool>>, ExecutionError> {
+    fn matching(
+        &self,
+        left: &RecordBatch,
+        own: &[u32],
+        other: &[RowId],
+    ) -> Result<Option<Vec<bool>>, ExecutionError> {
         let Some(filter) = &self.spec.filter else {
             return Ok(None);
         };
@@ -286,7 +300,12 @@ impl TemporalJoin {
         Ok(Some(definite(keep.as_boolean()).values().iter().collect()))
     }
 
-    fn columns(&self, left: &RecordBatch, own: &[u32], other: &[RowId]) -> Result<Vec<ArrayRef>, ExecutionError> {
+    fn columns(
+        &self,
+        left: &RecordBatch,
+        own: &[u32],
+        other: &[RowId],
+    ) -> Result<Vec<ArrayRef>, ExecutionError> {
         let own = take_record_batch(left, &UInt32Array::from(own.to_vec())).map_err(temporal_error)?;
         let other = self.right.gather_columns(other)?;
         Ok(own.columns().iter().cloned().chain(other).collect())
@@ -305,10 +324,12 @@ impl TemporalJoin {
             let columns = self.columns(left, &told[range.clone()], &partner[range.clone()])?;
             let joined = rows_of(&self.output, columns, range.len())?;
             if self.spec.retracts[LEFT] {
-                let ops = told[range].iter().map(|&row| match rows[row as usize].op.is_addition() {
-                    true => Some(Op::Insert.code()),
-                    false => Some(Op::Delete.code()),
-                });
+                let ops = told[range]
+                    .iter()
+                    .map(|&row| match rows[row as usize].op.is_addition() {
+                        true => Some(Op::Insert.code()),
+                        false => Some(Op::Delete.code()),
+                    });
                 out.emit_changes(joined, ops.collect::<Int8Array>());
             } else {
                 out.emit_rows(joined);
@@ -337,7 +358,11 @@ impl Operator for TemporalJoin {
         if self.spec.times.is_none() && watermark != WATERMARK_END && !self.right_ended {
             return Ok(Firing::Done);
         }
-        while let Some(entry) = self.waiting.first_entry().filter(|entry| *entry.key() <= watermark) {
+        while let Some(entry) = self
+            .waiting
+            .first_entry()
+            .filter(|entry| *entry.key() <= watermark)
+        {
             self.ready.extend(entry.remove());
         }
         self.resume(out)

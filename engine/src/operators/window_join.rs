@@ -96,7 +96,10 @@ impl WindowJoin {
         right: SchemaRef,
         output: SchemaRef,
     ) -> Result<WindowJoin, ExecutionError> {
-        let pairs = spec.equal.iter().filter(|key| (key.left, key.right) != spec.window_end);
+        let pairs = spec
+            .equal
+            .iter()
+            .filter(|key| (key.left, key.right) != spec.window_end);
         let mut keys = [Vec::new(), Vec::new()];
         let mut strict = [Vec::new(), Vec::new()];
         let mut fields: Vec<FieldRef> = Vec::new();
@@ -259,7 +262,12 @@ fn split_by_keys(
     window_end: usize,
 ) -> Result<(RecordBatch, Option<RecordBatch>), ExecutionError> {
     let in_window = rows.column(window_end).logical_nulls();
-    let rows = filtered(&rows, in_window.filter(|nulls| nulls.null_count() > 0).map(NullBuffer::into_inner))?;
+    let rows = filtered(
+        &rows,
+        in_window
+            .filter(|nulls| nulls.null_count() > 0)
+            .map(NullBuffer::into_inner),
+    )?;
     let mut valid: Option<NullBuffer> = None;
     for &column in keys {
         valid = NullBuffer::union(valid.as_ref(), rows.column(column).logical_nulls().as_ref());

@@ -39,7 +39,10 @@ impl WindowRank {
     /// The operator of `spec`, which has a window; output = input columns, then the rank if asked for.
     pub fn new(spec: &RankSpec, input: SchemaRef, output: SchemaRef) -> Result<WindowRank, ExecutionError> {
         let window = spec.window.expect("invariant: a window rank has a window");
-        assert!(!spec.input_retracts, "invariant: a window rank reads an append-only input");
+        assert!(
+            !spec.input_retracts,
+            "invariant: a window rank reads an append-only input"
+        );
         Ok(WindowRank {
             spec: spec.clone(),
             window,
@@ -115,7 +118,8 @@ impl Operator for WindowRank {
         while out.rows() - before < FIRING_QUANTUM_ROWS {
             if self.firing.is_none() {
                 let complete = self.windows.first_key_value().map(|(&end, _)| end);
-                let complete = complete.filter(|end| end.saturating_sub(self.window.tick_us) <= self.watermark);
+                let complete =
+                    complete.filter(|end| end.saturating_sub(self.window.tick_us) <= self.watermark);
                 let Some(ranking) = complete.and_then(|end| self.windows.remove(&end)) else {
                     return Ok(Firing::Done);
                 };

@@ -22,7 +22,8 @@ use crate::plan::lowered::{AttachedWindow, ColumnSource, Lowered, physical_schem
 use crate::plan::partitioner::{self, KeyedOperator};
 use crate::plan::scans::{self, TableUse};
 use crate::plan::{
-    Distribution, MapSpec, NodeId, NodeKind, NormalizeSpec, PlanNode, Settings, SinkSpec, StateGrowth, StreamPlan,
+    Distribution, MapSpec, NodeId, NodeKind, NormalizeSpec, PlanNode, Settings, SinkSpec, StateGrowth,
+    StreamPlan,
 };
 use crate::sql::catalog::{Catalog, SourceChanges, TableDefinition};
 use crate::sql::statement::Emit;
@@ -335,7 +336,11 @@ impl Builder<'_> {
     }
 
     /// The input of `projection` if that is a Top-N whose rank is not read: it need not be computed.
-    fn lower_rank_without_column(&mut self, projection: &Projection, emit: Emit) -> Result<Option<Lowered>, SqlError> {
+    fn lower_rank_without_column(
+        &mut self,
+        projection: &Projection,
+        emit: Emit,
+    ) -> Result<Option<Lowered>, SqlError> {
         let mut input = projection.input.as_ref();
         while let LogicalPlan::SubqueryAlias(alias) = input {
             input = &alias.input;
@@ -716,10 +721,13 @@ fn refusal(plan: &LogicalPlan) -> SqlError {
     match plan {
         LogicalPlan::Distinct(_) => SqlError::new("DISTINCT ON is not supported").hint("use SELECT DISTINCT"),
         LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => {
-            SqlError::new("a query needs a table in FROM").hint("declare one with CREATE TABLE … WITH ('connector' = …)")
+            SqlError::new("a query needs a table in FROM")
+                .hint("declare one with CREATE TABLE … WITH ('connector' = …)")
         }
-        LogicalPlan::Subquery(_) => SqlError::new("this sub-query cannot be turned into a join or an aggregation")
-            .hint("rewrite it as a window join, or as an aggregation"),
+        LogicalPlan::Subquery(_) => {
+            SqlError::new("this sub-query cannot be turned into a join or an aggregation")
+                .hint("rewrite it as a window join, or as an aggregation")
+        }
         other => SqlError::new(format!("{} is not supported yet", other.display())),
     }
 }

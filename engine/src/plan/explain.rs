@@ -122,7 +122,10 @@ pub fn headline(plan: &StreamPlan, id: NodeId) -> String {
             None => format!("Join ({})", kind_name(spec.kind)),
         },
         NodeKind::Rank(spec) => match (spec.window, spec.keeps_first_by) {
-            (_, Some(_)) => format!("Deduplicate per {}, keeping the first", names(input, &spec.partition)),
+            (_, Some(_)) => format!(
+                "Deduplicate per {}, keeping the first",
+                names(input, &spec.partition)
+            ),
             (Some(_), _) => format!("Window Top-N per {}", names(input, &spec.partition)),
             (None, None) if spec.order.is_empty() => "Limit".to_string(),
             (None, None) => format!("Top-N per {}", names(input, &spec.partition)),
@@ -277,11 +280,17 @@ impl Printer<'_> {
                 )]
             }
             NodeKind::Sort(spec) => {
-                vec![format!("order: {}", order_text(&spec.order, input.unwrap_or(node.schema.as_ref())))]
+                vec![format!(
+                    "order: {}",
+                    order_text(&spec.order, input.unwrap_or(node.schema.as_ref()))
+                )]
             }
             NodeKind::Union
             | NodeKind::Expand(_)
-            | NodeKind::Normalize(_) | NodeKind::SessionAssign(_) | NodeKind::WindowAssign(_) | NodeKind::Sink(_) => Vec::new(),
+            | NodeKind::Normalize(_)
+            | NodeKind::SessionAssign(_)
+            | NodeKind::WindowAssign(_)
+            | NodeKind::Sink(_) => Vec::new(),
         }
     }
 
@@ -295,7 +304,11 @@ impl Printer<'_> {
         let left = &self.plan.nodes[node.inputs[0]].schema;
         let right = &self.plan.nodes[node.inputs[1]].schema;
         let pair = |key: &JoinKey| {
-            let equals = if key.null_safe { "IS NOT DISTINCT FROM" } else { "=" };
+            let equals = if key.null_safe {
+                "IS NOT DISTINCT FROM"
+            } else {
+                "="
+            };
             format!(
                 "{} {equals} {}",
                 display_name(left.field(key.left).name()),
@@ -357,7 +370,11 @@ fn kind_name(kind: JoinKind) -> &'static str {
 fn order_text(order: &[SortColumn], input: &Schema) -> String {
     let columns = order.iter().map(|sort| {
         let name = display_name(input.field(sort.column).name());
-        if sort.descending { format!("{name} DESC") } else { name }
+        if sort.descending {
+            format!("{name} DESC")
+        } else {
+            name
+        }
     });
     columns.collect::<Vec<_>>().join(", ")
 }

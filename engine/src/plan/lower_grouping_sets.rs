@@ -79,7 +79,8 @@ impl Builder<'_> {
             .cloned()
             .collect();
         let id_field = aggregate.schema.fields()[keys.len()].clone();
-        let (expand, group) = expansion(&aggregate.input, &keys, &sets_of(sets), &id_field).map_err(planning_error)?;
+        let (expand, group) =
+            expansion(&aggregate.input, &keys, &sets_of(sets), &id_field).map_err(planning_error)?;
         self.lower_grouping(&expand, &group, &aggregate.aggr_expr, &aggregate.schema, emit)
     }
 
@@ -96,7 +97,14 @@ impl Builder<'_> {
         let below = self.nodes[input.node].clone();
         let width = below.schema.fields().len();
         let mut fields: Vec<FieldRef> = below.schema.fields().to_vec();
-        fields.extend(expand.schema.fields().iter().skip(logical.fields().len()).cloned());
+        fields.extend(
+            expand
+                .schema
+                .fields()
+                .iter()
+                .skip(logical.fields().len())
+                .cloned(),
+        );
         let added = fields.len() - width;
         let node = self.add(PlanNode {
             kind: NodeKind::Expand(ExpandSpec {
@@ -110,7 +118,11 @@ impl Builder<'_> {
         });
         let mut columns = input.columns.clone();
         columns.extend((width..width + added).map(ColumnSource::Physical));
-        Ok(Lowered { node, columns, ..input })
+        Ok(Lowered {
+            node,
+            columns,
+            ..input
+        })
     }
 }
 
@@ -118,12 +130,18 @@ impl Builder<'_> {
 fn sets_of(sets: &GroupingSet) -> Vec<Vec<Expr>> {
     match sets {
         GroupingSet::GroupingSets(sets) => sets.clone(),
-        GroupingSet::Rollup(keys) => (0..=keys.len()).rev().map(|count| keys[..count].to_vec()).collect(),
+        GroupingSet::Rollup(keys) => (0..=keys.len())
+            .rev()
+            .map(|count| keys[..count].to_vec())
+            .collect(),
         GroupingSet::Cube(keys) => (0..1usize << keys.len())
             .rev()
             .map(|kept| {
                 let is_kept = |place: &usize| kept & (1 << (keys.len() - 1 - place)) != 0;
-                (0..keys.len()).filter(is_kept).map(|place| keys[place].clone()).collect()
+                (0..keys.len())
+                    .filter(is_kept)
+                    .map(|place| keys[place].clone())
+                    .collect()
             })
             .collect(),
     }
@@ -160,7 +178,9 @@ fn expansion(
     let mut met: Vec<(u64, u64)> = Vec::new();
     let sets = sets.iter().map(|set| {
         // As DataFusion has it: a bit for each key that is left out, and above them which of equal sets it is.
-        let mask = keys.iter().fold(0, |mask, key| mask << 1 | u64::from(!set.contains(key)));
+        let mask = keys
+            .iter()
+            .fold(0, |mask, key| mask << 1 | u64::from(!set.contains(key)));
         let ordinal = met.iter().filter(|(known, _)| *known == mask).count() as u64;
         met.push((mask, ordinal));
         ExpandSet {
@@ -174,6 +194,8 @@ fn expansion(
         keys: expanded,
         schema: Arc::new(DFSchema::new_with_metadata(fields, Default::default())?),
     };
-    let plan = LogicalPlan::Extension(Extension { node: Arc::new(expand) });
+    let plan = LogicalPlan::Extension(Extension {
+        node: Arc::new(expand),
+    });
     Ok((plan, group))
 }

@@ -66,7 +66,9 @@ fn compared(sides: &Sides<'_>, condition: &Expr) -> Vec<(Moment, Moment)> {
         }
         Expr::Between(between) if !between.negated => {
             let low = pair(&between.low, &between.expr);
-            low.into_iter().chain(pair(&between.expr, &between.high)).collect()
+            low.into_iter()
+                .chain(pair(&between.expr, &between.high))
+                .collect()
         }
         _ => Vec::new(),
     }

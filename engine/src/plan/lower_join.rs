@@ -53,7 +53,10 @@ impl Builder<'_> {
             }
         };
         let mut prepared = self.prepare_join(join, kind)?;
-        let time = prepared.conditions.iter().find_map(|condition| as_of(condition).cloned());
+        let time = prepared
+            .conditions
+            .iter()
+            .find_map(|condition| as_of(condition).cloned());
         if let Some(time) = time {
             prepared.conditions.retain(|condition| as_of(condition).is_none());
             return self.add_temporal_join(prepared, &time);
@@ -76,14 +79,20 @@ impl Builder<'_> {
             .map(|(left, right)| (left.clone(), right.clone(), null_safe))
             .collect();
         let mut conditions = Vec::new();
-        for condition in join.filter.clone().map(split_conjunction_owned).unwrap_or_default() {
+        for condition in join
+            .filter
+            .clone()
+            .map(split_conjunction_owned)
+            .unwrap_or_default()
+        {
             match null_safe_key(&condition, join) {
                 Some((left, right)) => on.push((left, right, true)),
                 None => conditions.push(condition),
             }
         }
         let (left, left_keys) = self.join_keys(left, join.left.schema(), on.iter().map(|(key, ..)| key))?;
-        let (right, right_keys) = self.join_keys(right, join.right.schema(), on.iter().map(|(_, key, _)| key))?;
+        let (right, right_keys) =
+            self.join_keys(right, join.right.schema(), on.iter().map(|(_, key, _)| key))?;
         let keys = left_keys.into_iter().zip(right_keys).zip(&on);
         let equal = keys.map(|((left, right), &(_, _, null_safe))| JoinKey {
             left,
@@ -108,7 +117,11 @@ impl Builder<'_> {
         is_equated.then_some(ends)
     }
 
-    fn add_window_join(&mut self, prepared: Prepared<'_>, window_end: (usize, usize)) -> Result<Lowered, SqlError> {
+    fn add_window_join(
+        &mut self,
+        prepared: Prepared<'_>,
+        window_end: (usize, usize),
+    ) -> Result<Lowered, SqlError> {
         for side in [&prepared.left, &prepared.right] {
             if self.nodes[side.node].changelog.has_ops() {
                 return Err(self.error("a window join of a changing input is not supported").hint(
@@ -123,7 +136,10 @@ impl Builder<'_> {
         let (left_node, right_node) = self.bring_together(&prepared, "the window join")?;
         let filter = self.join_filter(&prepared)?;
         let event_time = self.nodes[left_node].event_time;
-        let attached = prepared.left.attached.map(|attached| AttachedWindow { tick_us, ..attached });
+        let attached = prepared
+            .left
+            .attached
+            .map(|attached| AttachedWindow { tick_us, ..attached });
         let spec = WindowJoinSpec {
             kind: prepared.kind,
             window_end,
@@ -139,7 +155,9 @@ impl Builder<'_> {
             changelog: Changelog::Append,
             event_time,
             distribution: self.joined_distribution(prepared.kind, left_node, right_node),
-            growth: StateGrowth::Bounded("rows of open windows; dropped once the watermark has passed".to_string()),
+            growth: StateGrowth::Bounded(
+                "rows of open windows; dropped once the watermark has passed".to_string(),
+            ),
         };
         // The windows of a side that may be padded are NULL there.
         let attached = attached.filter(|_| !prepared.kind.preserves(1));
@@ -229,17 +247,28 @@ impl Builder<'_> {
         Some(lower_interval::interval((left_time, right_time), bounds))
     }
 
-    pub(crate) fn join_filter(&mut self, prepared: &Prepared<'_>) -> Result<Option<Arc<dyn PhysicalExpr>>, SqlError> {
+    pub(crate) fn join_filter(
+        &mut self,
+        prepared: &Prepared<'_>,
+    ) -> Result<Option<Arc<dyn PhysicalExpr>>, SqlError> {
         let Some(filter) = conjunction(prepared.conditions.clone()) else {
             return Ok(None);
         };
         let schema = self.joined_schema(prepared.join, &prepared.left, &prepared.right)?;
-        let filter = self.expressions.physical(&filter, &schema).map_err(planning_error)?;
+        let filter = self
+            .expressions
+            .physical(&filter, &schema)
+            .map_err(planning_error)?;
         Ok(Some(filter))
     }
 
     /// The columns of both sides, those that may be padded nullable.
-    pub(crate) fn joined_fields(&self, kind: JoinKind, left: NodeId, right: NodeId) -> arrow::datatypes::SchemaRef {
+    pub(crate) fn joined_fields(
+        &self,
+        kind: JoinKind,
+        left: NodeId,
+        right: NodeId,
+    ) -> arrow::datatypes::SchemaRef {
         let padded = |node: NodeId, is_padded: bool| {
             let fields = self.nodes[node].schema.fields().iter();
             fields.map(move |field| match is_padded {
@@ -254,7 +283,12 @@ impl Builder<'_> {
         schema_of(fields)
     }
 
-    pub(crate) fn joined(&mut self, prepared: Prepared<'_>, node: PlanNode, attached: Option<AttachedWindow>) -> Lowered {
+    pub(crate) fn joined(
+        &mut self,
+        prepared: Prepared<'_>,
+        node: PlanNode,
+        attached: Option<AttachedWindow>,
+    ) -> Lowered {
         let shift = self.nodes[node.inputs[0]].schema.fields().len();
         let node = self.add(node);
         let mut columns = prepared.left.columns.clone();
@@ -313,7 +347,10 @@ impl Builder<'_> {
         }
         let reason = "one row is cheaper to copy to every shard than the other side is to move";
         // What is copied must not be padded: every shard would pad it.
-        let may_copy = [!prepared.kind.preserves(0) && !prepared.kind.is_left_only(), !prepared.kind.preserves(1)];
+        let may_copy = [
+            !prepared.kind.preserves(0) && !prepared.kind.is_left_only(),
+            !prepared.kind.preserves(1),
+        ];
         let small = [self.is_single_row(left.node), self.is_single_row(right.node)];
         match (small[0] && may_copy[0], small[1] && may_copy[1]) {
             (_, true) if !small[0] => {
@@ -327,7 +364,8 @@ impl Builder<'_> {
             _ => {}
         }
         if prepared.equal.is_empty() {
-            let reason = format!("{name} has no equality, so every row of one side may match every row of the other");
+            let reason =
+                format!("{name} has no equality, so every row of one side may match every row of the other");
             let sides = [left.node, right.node].map(|node| match is_single(node) {
                 true => node,
                 false => usize::MAX,
@@ -426,7 +464,10 @@ fn join_growth(spec: &StreamJoinSpec) -> StateGrowth {
         )),
         [left, right] => {
             let kept = |ttl: Option<u64>, name: &str| ttl.is_none().then(|| format!("every {name} row"));
-            let sides: Vec<String> = kept(left, "left").into_iter().chain(kept(right, "right")).collect();
+            let sides: Vec<String> = kept(left, "left")
+                .into_iter()
+                .chain(kept(right, "right"))
+                .collect();
             StateGrowth::PerKey(format!("{}, kept for ever", sides.join(" and ")))
         }
     }
@@ -439,13 +480,17 @@ fn null_safe_key(condition: &Expr, join: &Join) -> Option<(Expr, Expr)> {
             (binary.left.as_ref().clone(), binary.right.as_ref().clone())
         }
         Expr::BinaryExpr(binary) if binary.op == Operator::Or => {
-            both_null_or_equal(&binary.left, &binary.right).or_else(|| both_null_or_equal(&binary.right, &binary.left))?
+            both_null_or_equal(&binary.left, &binary.right)
+                .or_else(|| both_null_or_equal(&binary.right, &binary.left))?
         }
         _ => return None,
     };
     let of = |expression: &Expr, schema: &DFSchema| {
         let columns = expression.column_refs();
-        !columns.is_empty() && columns.iter().all(|column| schema.maybe_index_of_column(column).is_some())
+        !columns.is_empty()
+            && columns
+                .iter()
+                .all(|column| schema.maybe_index_of_column(column).is_some())
     };
     let (left, right) = (join.left.schema(), join.right.schema());
     if of(&first, left) && of(&second, right) {
@@ -464,7 +509,8 @@ fn both_null_or_equal(nulls: &Expr, equal: &Expr) -> Option<(Expr, Expr)> {
     let (Expr::IsNull(first), Expr::IsNull(second)) = (nulls.left.as_ref(), nulls.right.as_ref()) else {
         return None;
     };
-    let same = (&equal.left == first && &equal.right == second) || (&equal.left == second && &equal.right == first);
+    let same =
+        (&equal.left == first && &equal.right == second) || (&equal.left == second && &equal.right == first);
     let is_it = nulls.op == Operator::And && equal.op == Operator::Eq && same;
     is_it.then(|| (first.as_ref().clone(), second.as_ref().clone()))
 }

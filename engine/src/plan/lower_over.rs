@@ -13,8 +13,8 @@ use crate::changelog::Changelog;
 use crate::error::SqlError;
 use crate::functions::{Functions, positional};
 use crate::plan::aggregate_calls::CallLowering;
-use crate::plan::lower_interval::interval_us;
 use crate::plan::builder::{Builder, MapOutput, names_of, plain_column, planning_error};
+use crate::plan::lower_interval::interval_us;
 use crate::plan::lowered::{ColumnSource, Lowered, schema_of};
 use crate::plan::partitioner::{self, KeyedOperator};
 use crate::plan::{NodeKind, OverAggregateSpec, OverFrame, PlanNode, StateGrowth};
@@ -78,14 +78,16 @@ impl Builder<'_> {
             "lag" => (Some(positional::lag()), true),
             "first_value" | "last_value" => (known(name), false),
             "rank" | "dense_rank" => {
-                return Err(self.error(format!("{}() needs a bound on a stream", name.to_uppercase())).hint(
-                    "put it into a sub-query and filter on it: … WHERE rank_number <= 10 is a Top-N",
-                ));
+                return Err(self
+                    .error(format!("{}() needs a bound on a stream", name.to_uppercase()))
+                    .hint("put it into a sub-query and filter on it: … WHERE rank_number <= 10 is a Top-N"));
             }
             _ => {
                 return Err(self
                     .error(format!("{}() OVER is not supported", name.to_uppercase()))
-                    .hint("LAG, ROW_NUMBER, FIRST_VALUE, LAST_VALUE and aggregates look at the rows before"));
+                    .hint(
+                        "LAG, ROW_NUMBER, FIRST_VALUE, LAST_VALUE and aggregates look at the rows before",
+                    ));
             }
         };
         let aggregate = aggregate.expect("invariant: the library has this aggregate");

@@ -9,7 +9,10 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion_common::ScalarValue;
 use datafusion_expr::expr::WindowFunction;
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion_expr::{Expr, Filter, FetchType, Limit, LogicalPlan, Operator, SkipType, SortExpr, Window, WindowFunctionDefinition};
+use datafusion_expr::{
+    Expr, FetchType, Filter, Limit, LogicalPlan, Operator, SkipType, SortExpr, Window,
+    WindowFunctionDefinition,
+};
 use datafusion_physical_expr::expressions::Column;
 
 use crate::changelog::Changelog;
@@ -170,7 +173,10 @@ impl Builder<'_> {
         let mut output = all_columns(&schema);
         let params = &rank.call.params;
         let mut column = |builder: &Builder<'_>, expression: &Expr| -> Result<usize, SqlError> {
-            let key = builder.expressions.physical(expression, &physical).map_err(planning_error)?;
+            let key = builder
+                .expressions
+                .physical(expression, &physical)
+                .map_err(planning_error)?;
             let field = key.return_field(physical.as_arrow()).map_err(planning_error)?;
             Ok(output.add(key, field))
         };
@@ -211,10 +217,17 @@ impl Builder<'_> {
         };
         let field = rank.window.schema.fields()[logical.fields().len()].clone();
         let mut lowered = self.add_rank(input, spec, Some(field))?;
-        lowered.columns = rank.columns.iter().map(|&column| lowered.columns[column]).collect();
+        lowered.columns = rank
+            .columns
+            .iter()
+            .map(|&column| lowered.columns[column])
+            .collect();
         if let Some(rest) = conjunction(rank.rest.clone()) {
             let schema = self.physical_schema(filter.input.schema(), &lowered);
-            let predicate = self.expressions.physical(&rest, &schema).map_err(planning_error)?;
+            let predicate = self
+                .expressions
+                .physical(&rest, &schema)
+                .map_err(planning_error)?;
             lowered.node = self.add_filter(lowered.node, predicate);
         }
         Ok(lowered)
@@ -222,7 +235,8 @@ impl Builder<'_> {
 
     /// `ORDER BY … LIMIT`, `LIMIT`: a Top-N of all rows.
     pub(crate) fn lower_limit(&mut self, limit: &Limit, emit: Emit) -> Result<Lowered, SqlError> {
-        let (Ok(FetchType::Literal(fetch)), Ok(SkipType::Literal(skip))) = (limit.get_fetch_type(), limit.get_skip_type())
+        let (Ok(FetchType::Literal(fetch)), Ok(SkipType::Literal(skip))) =
+            (limit.get_fetch_type(), limit.get_skip_type())
         else {
             return Err(self.error("LIMIT and OFFSET need literal numbers"));
         };
@@ -265,7 +279,10 @@ impl Builder<'_> {
         let mut output = all_columns(&schema);
         let mut columns = Vec::with_capacity(order.len());
         for sort in order {
-            let key = self.expressions.physical(&sort.expr, &physical).map_err(planning_error)?;
+            let key = self
+                .expressions
+                .physical(&sort.expr, &physical)
+                .map_err(planning_error)?;
             let field = key.return_field(physical.as_arrow()).map_err(planning_error)?;
             columns.push(SortColumn {
                 column: output.add(key, field),
@@ -277,7 +294,12 @@ impl Builder<'_> {
     }
 
     /// `input` with the columns that `output` has behind its own.
-    fn with_columns(&mut self, input: Lowered, schema: &arrow::datatypes::SchemaRef, output: MapOutput) -> Lowered {
+    fn with_columns(
+        &mut self,
+        input: Lowered,
+        schema: &arrow::datatypes::SchemaRef,
+        output: MapOutput,
+    ) -> Lowered {
         if output.columns.len() == schema.fields().len() {
             return input;
         }
@@ -299,7 +321,12 @@ impl Builder<'_> {
         Ok(in_window.then_some(RankWindow { end_column, tick_us }))
     }
 
-    fn add_rank(&mut self, input: Lowered, mut spec: RankSpec, rank: Option<FieldRef>) -> Result<Lowered, SqlError> {
+    fn add_rank(
+        &mut self,
+        input: Lowered,
+        mut spec: RankSpec,
+        rank: Option<FieldRef>,
+    ) -> Result<Lowered, SqlError> {
         let node = self.nodes[input.node].clone();
         spec.input_retracts = node.changelog.has_ops();
         if let ([only], RankFunction::RowNumber, 1, 1, None, false) = (
@@ -348,7 +375,9 @@ impl Builder<'_> {
             (Some(_), ..) => StateGrowth::Bounded(format!("{kept}{keys} of open windows")),
             (None, false, true) => StateGrowth::Bounded(kept),
             (None, false, false) => StateGrowth::PerKey(format!("{kept}{keys}, kept for ever")),
-            (None, true, _) => StateGrowth::PerKey("every row that was not taken back, kept for ever".to_string()),
+            (None, true, _) => {
+                StateGrowth::PerKey("every row that was not taken back, kept for ever".to_string())
+            }
         };
         let mut event_time = self.nodes[below].event_time;
         if !appends {
@@ -359,7 +388,11 @@ impl Builder<'_> {
             kind: NodeKind::Rank(spec.clone()),
             inputs: vec![below.id],
             schema: schema_of(fields),
-            changelog: if appends { Changelog::Append } else { Changelog::Retract },
+            changelog: if appends {
+                Changelog::Append
+            } else {
+                Changelog::Retract
+            },
             event_time,
             growth,
             ..below

@@ -13,7 +13,9 @@ use crate::sql::statement::Emit;
 impl Builder<'_> {
     pub(crate) fn lower_sort(&mut self, sort: &Sort) -> Result<Lowered, SqlError> {
         if sort.fetch.is_some() {
-            return Err(self.error("this LIMIT is not supported").hint("write ORDER BY … LIMIT n at the end"));
+            return Err(self
+                .error("this LIMIT is not supported")
+                .hint("write ORDER BY … LIMIT n at the end"));
         }
         let input = self.lower(&sort.input, Emit::Default)?;
         let input = self.materialise(input);
@@ -38,7 +40,10 @@ impl Builder<'_> {
         let below = self.nodes[below].clone();
         let node = self.add(PlanNode {
             kind: NodeKind::Sort(SortSpec {
-                time_column: order.first().map(|first| first.column).filter(|_| starts_with_time),
+                time_column: order
+                    .first()
+                    .map(|first| first.column)
+                    .filter(|_| starts_with_time),
                 order,
                 input_retracts,
             }),

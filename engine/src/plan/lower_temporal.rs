@@ -23,7 +23,11 @@ pub(crate) fn as_of(condition: &Expr) -> Option<&Expr> {
 
 impl Builder<'_> {
     /// Adds the join of `prepared` as of the left time `time`.
-    pub(crate) fn add_temporal_join(&mut self, prepared: Prepared<'_>, time: &Expr) -> Result<Lowered, SqlError> {
+    pub(crate) fn add_temporal_join(
+        &mut self,
+        prepared: Prepared<'_>,
+        time: &Expr,
+    ) -> Result<Lowered, SqlError> {
         let keeps_left = match prepared.kind {
             JoinKind::Inner => false,
             JoinKind::Left => true,
@@ -38,7 +42,9 @@ impl Builder<'_> {
         let (left, right) = (prepared.left.node, prepared.right.node);
         let (left, right) = match times {
             Some(_) => {
-                let keys = |side: fn(&crate::plan::JoinKey) -> usize| prepared.equal.iter().map(side).collect::<Vec<_>>();
+                let keys = |side: fn(&crate::plan::JoinKey) -> usize| {
+                    prepared.equal.iter().map(side).collect::<Vec<_>>()
+                };
                 let left = self.exchange_side(&prepared.left, &keys(|key| key.left), "the temporal join");
                 let right = self.exchange_side(&prepared.right, &keys(|key| key.right), "the temporal join");
                 (left, right)
@@ -84,7 +90,11 @@ impl Builder<'_> {
     }
 
     /// The event-time columns of both sides; `None` for processing time.
-    fn temporal_times(&self, prepared: &Prepared<'_>, time: &Expr) -> Result<Option<(usize, usize)>, SqlError> {
+    fn temporal_times(
+        &self,
+        prepared: &Prepared<'_>,
+        time: &Expr,
+    ) -> Result<Option<(usize, usize)>, SqlError> {
         let logical = prepared.join.left.schema();
         let column = plain_column(strip_casts(time), logical);
         if column.is_some_and(|column| logical.field(column).metadata().contains_key(PROCESSING_TIME)) {
@@ -96,11 +106,16 @@ impl Builder<'_> {
             .is_some_and(|physical| left.event_time == Some(physical));
         if !is_event_time {
             let hint = match left.event_time {
-                Some(time) => format!("write FOR SYSTEM_TIME AS OF with `{}`", left.schema.field(time).name()),
+                Some(time) => format!(
+                    "write FOR SYSTEM_TIME AS OF with `{}`",
+                    left.schema.field(time).name()
+                ),
                 None => "declare WATERMARK FOR a time column of the left table".to_string(),
             };
             return Err(self
-                .error(format!("FOR SYSTEM_TIME AS OF needs the event time of the left table, and `{time}` is not"))
+                .error(format!(
+                    "FOR SYSTEM_TIME AS OF needs the event time of the left table, and `{time}` is not"
+                ))
                 .hint(hint));
         }
         let right = &self.nodes[prepared.right.node];

@@ -125,7 +125,14 @@ impl UserDefinedLogicalNodeCore for WindowTvf {
             }
         }
         let time_column = columns.remove(0);
-        WindowTvf::try_new(input, time_column, self.kind, self.offset_us, columns, self.position())
+        WindowTvf::try_new(
+            input,
+            time_column,
+            self.kind,
+            self.offset_us,
+            columns,
+            self.position(),
+        )
     }
 
     /// Filters on the relation's own columns may move below the TVF; filters on window bounds may not. Below
@@ -135,7 +142,9 @@ impl UserDefinedLogicalNodeCore for WindowTvf {
         let is_session = matches!(self.kind, WindowKind::Session { .. });
         let fields = self.input.schema().fields().iter().filter(|_| is_session);
         let is_key = |name: &str| self.partition.iter().any(|column| column.name == name);
-        let others = fields.map(|field| field.name().clone()).filter(|name| !is_key(name));
+        let others = fields
+            .map(|field| field.name().clone())
+            .filter(|name| !is_key(name));
         bounds.chain(others).collect()
     }
 

@@ -41,9 +41,13 @@ impl Visitor for Finder {
 
 /// The entries of one comment, which may hold several hints.
 pub(crate) fn read(hint: &OptimizerHint) -> Result<Vec<(String, u64)>, SqlError> {
-    let wrong = |what: String| Err(SqlError::new(what).hint("write /*+ STATE_TTL('table' = '1d') */ behind SELECT"));
+    let wrong =
+        |what: String| Err(SqlError::new(what).hint("write /*+ STATE_TTL('table' = '1d') */ behind SELECT"));
     let tokens: Vec<Token> = match Tokenizer::new(&GenericDialect {}, &hint.text).tokenize() {
-        Ok(tokens) => tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect(),
+        Ok(tokens) => tokens
+            .into_iter()
+            .filter(|token| !matches!(token, Token::Whitespace(_)))
+            .collect(),
         Err(_) => return wrong(format!("the hint /*+{}*/ cannot be read", hint.text)),
     };
     let mut entries: Vec<(String, u64)> = Vec::new();
@@ -64,13 +68,15 @@ pub(crate) fn read(hint: &OptimizerHint) -> Result<Vec<(String, u64)>, SqlError>
         let mut own: Vec<(String, u64)> = Vec::new();
         for entry in behind[1..end].split(|token| *token == Token::Comma) {
             match entry {
-                [relation, Token::Eq, duration] => match (text(relation), text(duration).and_then(parse_duration_us)) {
-                    (Some(relation), Some(ttl_us)) => {
-                        own.retain(|(known, _)| known != relation);
-                        own.push((relation.to_string(), ttl_us));
+                [relation, Token::Eq, duration] => {
+                    match (text(relation), text(duration).and_then(parse_duration_us)) {
+                        (Some(relation), Some(ttl_us)) => {
+                            own.retain(|(known, _)| known != relation);
+                            own.push((relation.to_string(), ttl_us));
+                        }
+                        _ => return wrong(format!("STATE_TTL cannot hold {relation} = {duration}")),
                     }
-                    _ => return wrong(format!("STATE_TTL cannot hold {relation} = {duration}")),
-                },
+                }
                 _ => return wrong("STATE_TTL needs entries of the form 'table' = '1d'".to_string()),
             }
         }

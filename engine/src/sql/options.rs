@@ -23,7 +23,14 @@ pub const CONNECTORS: [&str; 8] = [
 ];
 
 /// Formats by name; `ndjson` is another name of `json`.
-pub const FORMATS: [&str; 6] = ["json", "ndjson", "csv", "parquet", "changelog-json", "debezium-json"];
+pub const FORMATS: [&str; 6] = [
+    "json",
+    "ndjson",
+    "csv",
+    "parquet",
+    "changelog-json",
+    "debezium-json",
+];
 
 /// Who reads an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -287,9 +287,14 @@ impl Refusals<'_> {
                 index_hints,
                 ..
             } => {
-                if let Some(version) = version.as_ref().filter(|version| !matches!(version, TableVersion::ForSystemTimeAsOf(_))) {
-                    return Err(SqlError::new(format!("the table version {version} is not supported"))
-                        .at(self.clause_position("FOR SYSTEM_TIME", at)));
+                if let Some(version) = version
+                    .as_ref()
+                    .filter(|version| !matches!(version, TableVersion::ForSystemTimeAsOf(_)))
+                {
+                    return Err(
+                        SqlError::new(format!("the table version {version} is not supported"))
+                            .at(self.clause_position("FOR SYSTEM_TIME", at)),
+                    );
                 }
                 self.refuse_first(
                     at,

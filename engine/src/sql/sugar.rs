@@ -177,7 +177,10 @@ impl Walk<'_> {
         while let Some(token) = self.tokens.get(end) {
             let begins = |offset: usize| self.tokens.get(end + offset).map(|token| &token.token);
             let next_argument = token.token == Token::Comma
-                && (self.tokens.get(end + 1).is_some_and(|next| is_word(next, "DESCRIPTOR"))
+                && (self
+                    .tokens
+                    .get(end + 1)
+                    .is_some_and(|next| is_word(next, "DESCRIPTOR"))
                     || begins(2) == Some(&Token::RArrow));
             if next_argument || token.token == Token::RParen {
                 break;
@@ -191,7 +194,9 @@ impl Walk<'_> {
         };
         put(Token::Comma);
         // Among named arguments it needs a name as well.
-        let is_named = self.tokens[index.saturating_sub(4)..index].iter().any(|token| token.token == Token::RArrow);
+        let is_named = self.tokens[index.saturating_sub(4)..index]
+            .iter()
+            .any(|token| token.token == Token::RArrow);
         if is_named {
             put(Token::make_word("PARTITION_BY", None));
             put(Token::RArrow);

@@ -36,10 +36,11 @@ pub(crate) fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
             // Hints stand behind SELECT; `sql::hints` reads them.
             Token::Whitespace(Whitespace::MultiLineComment(text)) if text.starts_with('+') => {
                 if !tokens.last().is_some_and(|last| is_word(last, "SELECT")) {
-                    return Err(
-                        at_token(SqlError::new("a hint (/*+ … */) stands behind SELECT, and nowhere else"), &token)
-                            .hint("put table options into WITH (…)"),
-                    );
+                    return Err(at_token(
+                        SqlError::new("a hint (/*+ … */) stands behind SELECT, and nowhere else"),
+                        &token,
+                    )
+                    .hint("put table options into WITH (…)"));
                 }
                 tokens.push(token);
             }

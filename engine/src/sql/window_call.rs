@@ -142,7 +142,11 @@ fn read_call(function: WindowFunction, args: &[FunctionArg]) -> Result<WindowCal
         return Err(SqlError::new(format!("{} has no PARTITION BY", function.name()))
             .hint("its windows are the same for all keys; group by the key instead"));
     }
-    let partition = partition.into_iter().filter_map(partition_keys).flatten().collect();
+    let partition = partition
+        .into_iter()
+        .filter_map(partition_keys)
+        .flatten()
+        .collect();
     let rest: Vec<FunctionArg> = rest.into_iter().cloned().collect();
     let args = rest.as_slice();
     let slots = bind(function, args)?;
@@ -220,7 +224,9 @@ fn partition_keys(arg: &FunctionArg) -> Option<Vec<Ident>> {
     }
     let column = |arg: &FunctionArg| match arg {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(ident))) => Some(ident.clone()),
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::CompoundIdentifier(idents))) => idents.last().cloned(),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::CompoundIdentifier(idents))) => {
+            idents.last().cloned()
+        }
         _ => None,
     };
     list.args.iter().map(column).collect()

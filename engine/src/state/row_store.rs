@@ -8,7 +8,9 @@
 //!
 //! **Invariant.** A number is not given again while its row is there. `len` rows are held.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array,
+};
 use arrow::compute::{concat_batches, filter_record_batch, interleave, take};
 use arrow::datatypes::SchemaRef;
 
@@ -133,7 +135,10 @@ impl RowStore {
                 u32::try_from(self.segments.len() - 1).expect("invariant: fewer than 2^19 segments")
             }
         };
-        assert!(number < NO_ROW >> SEGMENT_BITS, "invariant: a shard keeps fewer than 2^32 rows");
+        assert!(
+            number < NO_ROW >> SEGMENT_BITS,
+            "invariant: a shard keeps fewer than 2^32 rows"
+        );
         self.open = Some(number);
         number
     }
@@ -243,13 +248,21 @@ struct GatherPlan<'a> {
 }
 
 impl GatherPlan<'_> {
-    fn column(&self, index: usize, data_type: &arrow::datatypes::DataType) -> Result<ArrayRef, ExecutionError> {
+    fn column(
+        &self,
+        index: usize,
+        data_type: &arrow::datatypes::DataType,
+    ) -> Result<ArrayRef, ExecutionError> {
         if let ([part], false) = (self.parts.as_slice(), self.has_nulls) {
             let rows = UInt32Array::from_iter_values(self.places.iter().map(|&(_, row)| row as u32));
             return take(part.column(index), &rows, None).map_err(store_error);
         }
         let nulls = new_null_array(data_type, usize::from(self.has_nulls));
-        let mut arrays: Vec<&dyn Array> = self.parts.iter().map(|part| part.column(index).as_ref()).collect();
+        let mut arrays: Vec<&dyn Array> = self
+            .parts
+            .iter()
+            .map(|part| part.column(index).as_ref())
+            .collect();
         if !self.has_nulls {
             if arrays.is_empty() {
                 return Ok(nulls);
@@ -283,13 +296,18 @@ impl Segment {
             };
             let together = self.parts.split_off(from);
             let first = together[0].0;
-            let merged = concat_batches(schema, together.iter().map(|(_, rows)| rows)).map_err(store_error)?;
+            let merged =
+                concat_batches(schema, together.iter().map(|(_, rows)| rows)).map_err(store_error)?;
             self.parts.push((first, merged));
         }
         if let ([(_, only)], true) = (self.parts.as_mut_slice(), is_full) {
             *only = compacted(only)?;
         }
-        self.bytes = self.parts.iter().map(|(_, rows)| rows.get_array_memory_size()).sum();
+        self.bytes = self
+            .parts
+            .iter()
+            .map(|(_, rows)| rows.get_array_memory_size())
+            .sum();
         Ok(())
     }
 
@@ -388,7 +406,10 @@ mod tests {
     }
 
     fn rows(numbers: std::ops::Range<i64>) -> RecordBatch {
-        let texts: StringArray = numbers.clone().map(|number| Some(format!("row {number}"))).collect();
+        let texts: StringArray = numbers
+            .clone()
+            .map(|number| Some(format!("row {number}")))
+            .collect();
         let numbers: Int64Array = numbers.map(Some).collect();
         RecordBatch::try_new(schema(), vec![Arc::new(numbers), Arc::new(texts)]).unwrap()
     }
@@ -405,7 +426,11 @@ mod tests {
             held.extend((next..next + count).zip(ids));
             next += count;
             // Old rows go first, most of them; a few of each segment stay.
-            let gone: Vec<i64> = held.keys().copied().filter(|number| number % 97 != round % 97).collect();
+            let gone: Vec<i64> = held
+                .keys()
+                .copied()
+                .filter(|number| number % 97 != round % 97)
+                .collect();
             for number in gone.iter().take(count as usize * 9 / 10) {
                 store.remove(held.remove(number).unwrap()).unwrap();
             }
@@ -416,7 +441,10 @@ mod tests {
         let numbers: Vec<Option<i64>> = found.column(0).as_primitive::<Int64Type>().iter().collect();
         let expected: Vec<Option<i64>> = held.keys().copied().rev().map(Some).chain([None]).collect();
         assert_eq!(numbers, expected);
-        assert_eq!(found.column(1).as_string::<i32>().value(0), format!("row {}", held.keys().last().unwrap()));
+        assert_eq!(
+            found.column(1).as_string::<i32>().value(0),
+            format!("row {}", held.keys().last().unwrap())
+        );
         for id in held.into_values() {
             store.remove(id).unwrap();
         }

@@ -37,7 +37,10 @@ impl FormatKind {
     pub fn parse(options: &TableOptions<'_>, otherwise: Option<&str>) -> Result<FormatKind, SqlError> {
         let name = match options.text("format").or(otherwise) {
             Some(name) => name,
-            None => options.required("format", "one of 'json', 'csv', 'parquet', 'changelog-json', 'debezium-json'")?,
+            None => options.required(
+                "format",
+                "one of 'json', 'csv', 'parquet', 'changelog-json', 'debezium-json'",
+            )?,
         };
         match name {
             "json" | "ndjson" => Ok(FormatKind::Rows(parse_json(options)?)),
@@ -45,7 +48,10 @@ impl FormatKind {
             "debezium-json" => Ok(FormatKind::Rows(parse_changelog(options, Envelope::Debezium)?)),
             "csv" => Ok(FormatKind::Rows(RowFormat::Csv(parse_csv(options)?))),
             "parquet" => Ok(FormatKind::Parquet),
-            _ => Err(options.invalid("format", "one of 'json', 'csv', 'parquet', 'changelog-json', 'debezium-json'")),
+            _ => Err(options.invalid(
+                "format",
+                "one of 'json', 'csv', 'parquet', 'changelog-json', 'debezium-json'",
+            )),
         }
     }
 }
@@ -180,8 +186,12 @@ impl RowFormat {
         match self {
             RowFormat::Json(_, times) => Box::new(NdjsonEncoder::new(schema, has_ops, *times)),
             // A changelog says its op even where every row is an insert.
-            RowFormat::Changelog(Envelope::Flat, _, times) => Box::new(NdjsonEncoder::new(schema, true, *times)),
-            RowFormat::Changelog(Envelope::Debezium, _, times) => Box::new(DebeziumEncoder::new(schema, *times)),
+            RowFormat::Changelog(Envelope::Flat, _, times) => {
+                Box::new(NdjsonEncoder::new(schema, true, *times))
+            }
+            RowFormat::Changelog(Envelope::Debezium, _, times) => {
+                Box::new(DebeziumEncoder::new(schema, *times))
+            }
             RowFormat::Csv(options) => Box::new(CsvEncoder::new(schema, has_ops, options.clone())),
         }
     }

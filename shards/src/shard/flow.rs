@@ -228,7 +228,9 @@ impl Shard {
         if signal == Signal::End {
             self.flush_node(id, clock)?;
         }
-        if let (Signal::Watermark { watermark, .. }, Role::Operator(operator)) = (&mut signal, &self.nodes[id].role) {
+        if let (Signal::Watermark { watermark, .. }, Role::Operator(operator)) =
+            (&mut signal, &self.nodes[id].role)
+        {
             *watermark = operator.output_watermark(*watermark);
         }
         self.push_signal(id, signal, clock)

@@ -98,7 +98,9 @@ impl Sink for Outlet {
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError> {
-        self.0.borrow_mut().extend(values::rows(batch).map_err(ConnectorError::new)?);
+        self.0
+            .borrow_mut()
+            .extend(values::rows(batch).map_err(ConnectorError::new)?);
         Ok(())
     }
 
@@ -154,7 +156,9 @@ impl Drive {
                         };
                         sources.push((node.id, source));
                     }
-                    NodeKind::Sink(_) => sinks.push((node.id, Box::new(Outlet(taken.clone())) as Box<dyn Sink>)),
+                    NodeKind::Sink(_) => {
+                        sinks.push((node.id, Box::new(Outlet(taken.clone())) as Box<dyn Sink>))
+                    }
                     _ => {}
                 }
             }

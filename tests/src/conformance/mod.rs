@@ -24,7 +24,8 @@ use program::{Program, Row};
 /// It does not compile, fails, or gives other results; the message says which.
 pub fn run(program: &Program, shards: usize) -> Result<(), String> {
     let sql = program.sql();
-    let job = engine::compile::compile(&sql, &[], Some(shards)).map_err(|error| error.render(&program.id, &sql))?;
+    let job =
+        engine::compile::compile(&sql, &[], Some(shards)).map_err(|error| error.render(&program.id, &sql))?;
     let mut drive = Drive::new(&job.plan, shards)?;
     let mut expected = Consolidated::new(program);
     let mut found = Consolidated::new(program);
@@ -86,7 +87,10 @@ impl Consolidated {
     }
 
     fn text(&self) -> String {
-        let counted = self.counts.iter().map(|(row, count)| format!("{count}×[{}]", row.join(", ")));
+        let counted = self
+            .counts
+            .iter()
+            .map(|(row, count)| format!("{count}×[{}]", row.join(", ")));
         let keyed = self.by_key.values().map(|row| format!("[{}]", row.join(", ")));
         counted.chain(keyed).collect::<Vec<_>>().join(" ")
     }

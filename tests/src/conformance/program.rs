@@ -55,7 +55,10 @@ pub struct Program {
 
 /// Flink's programs of joins name two sub-queries that stand elsewhere in its sources.
 const QUERIES: [(&str, &str); 2] = [
-    ("(query1)", "(SELECT MIN(salary) AS salary, deptno FROM EMPLOYEE GROUP BY deptno)"),
+    (
+        "(query1)",
+        "(SELECT MIN(salary) AS salary, deptno FROM EMPLOYEE GROUP BY deptno)",
+    ),
     (
         "(query2)",
         "(SELECT MIN(b2) AS b2, department_num FROM DEPARTMENT GROUP BY department_num)",
@@ -83,10 +86,14 @@ impl Program {
             let mode = source.changelog_mode.as_ref();
             let mode = mode.map_or(String::new(), |mode| format!(", 'changelog-mode' = '{mode}'"));
             let Source { name, columns, .. } = source;
-            sql.push_str(&format!("CREATE TABLE {name} ({columns}) WITH ('connector' = 'memory'{mode});\n"));
+            sql.push_str(&format!(
+                "CREATE TABLE {name} ({columns}) WITH ('connector' = 'memory'{mode});\n"
+            ));
         }
         let Sink { name, columns, .. } = &self.sink;
-        sql.push_str(&format!("CREATE TABLE {name} ({columns}) WITH ('connector' = 'print');\n"));
+        sql.push_str(&format!(
+            "CREATE TABLE {name} ({columns}) WITH ('connector' = 'print');\n"
+        ));
         for statement in &self.statements {
             let mut statement = statement.trim_end().trim_end_matches(';').to_string();
             for (name, query) in QUERIES {
@@ -101,7 +108,10 @@ impl Program {
 
 fn read(program: &Value) -> Result<Program, String> {
     let id = text(&program["id"])?;
-    let sources = list(&program["sources"]).iter().map(source).collect::<Result<_, _>>()?;
+    let sources = list(&program["sources"])
+        .iter()
+        .map(source)
+        .collect::<Result<_, _>>()?;
     let [sink] = list(&program["sinks"]) else {
         return Err(format!("{id}: one sink is expected"));
     };
@@ -125,7 +135,10 @@ fn setting(key: &str, value: &str) -> Option<(String, String)> {
     };
     let words = ["ONE_PHASE", "TWO_PHASE"];
     let value = words.into_iter().find(|word| value.contains(word));
-    Some((known.to_string(), value.map_or_else(|| "true".to_string(), str::to_string)))
+    Some((
+        known.to_string(),
+        value.map_or_else(|| "true".to_string(), str::to_string),
+    ))
 }
 
 fn source(source: &Value) -> Result<Source, String> {
@@ -134,9 +147,16 @@ fn source(source: &Value) -> Result<Source, String> {
     Ok(Source {
         name: text(&source["name"])?,
         columns: columns(&source["schema"])?,
-        changelog_mode: modes.next().and_then(|(_, mode)| mode.as_str()).map(str::to_string),
+        changelog_mode: modes
+            .next()
+            .and_then(|(_, mode)| mode.as_str())
+            .map(str::to_string),
         before: changes(&source["producedBeforeRestore"])?,
-        after: [changes(&source["producedAfterRestore"])?, changes(&source["producedValues"])?].concat(),
+        after: [
+            changes(&source["producedAfterRestore"])?,
+            changes(&source["producedValues"])?,
+        ]
+        .concat(),
     })
 }
 
@@ -144,7 +164,10 @@ fn read_sink(sink: &Value) -> Result<Sink, String> {
     let columns = columns(&sink["schema"])?;
     let types = values::column_types(&columns)?;
     let expected = |name: &str| -> Result<Vec<(Op, Row)>, String> {
-        list(&sink[name]).iter().map(|row| values::expected_row(row, &types)).collect()
+        list(&sink[name])
+            .iter()
+            .map(|row| values::expected_row(row, &types))
+            .collect()
     };
     Ok(Sink {
         name: text(&sink["name"])?,
@@ -170,5 +193,8 @@ fn list(value: &Value) -> &[Value] {
 }
 
 fn text(value: &Value) -> Result<String, String> {
-    value.as_str().map(str::to_string).ok_or_else(|| format!("{value} is not a text"))
+    value
+        .as_str()
+        .map(str::to_string)
+        .ok_or_else(|| format!("{value} is not a text"))
 }

@@ -42,7 +42,11 @@ fn table(columns: &str) -> Result<Arc<engine::sql::catalog::TableDefinition>, St
 /// The columns cannot be read.
 pub fn column_types(columns: &str) -> Result<Vec<DataType>, String> {
     let schema = table(columns)?.sink_schema();
-    Ok(schema.fields().iter().map(|field| field.data_type().clone()).collect())
+    Ok(schema
+        .fields()
+        .iter()
+        .map(|field| field.data_type().clone())
+        .collect())
 }
 
 /// The columns of a table's primary key.
@@ -83,8 +87,14 @@ fn array(value: &Value, data_type: &DataType) -> Result<ArrayRef, String> {
     match (value, data_type) {
         (Value::Null, _) => Ok(new_null_array(data_type, 1)),
         (Value::Object(row), DataType::Struct(fields)) => {
-            let values = row.get("row").and_then(Value::as_array).ok_or("a row has values")?;
-            let columns = values.iter().zip(fields).map(|(value, field)| array(value, field.data_type()));
+            let values = row
+                .get("row")
+                .and_then(Value::as_array)
+                .ok_or("a row has values")?;
+            let columns = values
+                .iter()
+                .zip(fields)
+                .map(|(value, field)| array(value, field.data_type()));
             let columns = columns.collect::<Result<Vec<_>, _>>()?;
             Ok(Arc::new(StructArray::new(fields.clone(), columns, None)))
         }
@@ -103,22 +113,40 @@ fn map(value: &Value, entries: &Arc<Field>) -> Result<ArrayRef, String> {
     };
     let pair = value.as_array().map_or(&[][..], Vec::as_slice);
     let columns = match pair {
-        [key, of] => vec![array(key, fields[0].data_type())?, array(of, fields[1].data_type())?],
-        _ => vec![new_null_array(fields[0].data_type(), 0), new_null_array(fields[1].data_type(), 0)],
+        [key, of] => vec![
+            array(key, fields[0].data_type())?,
+            array(of, fields[1].data_type())?,
+        ],
+        _ => vec![
+            new_null_array(fields[0].data_type(), 0),
+            new_null_array(fields[1].data_type(), 0),
+        ],
     };
     let count = columns[0].len();
     let rows = StructArray::new(Fields::clone(fields), columns, None);
     let offsets = OffsetBuffer::from_lengths([count]);
-    Ok(Arc::new(MapArray::new(entries.clone(), offsets, rows, None, false)))
+    Ok(Arc::new(MapArray::new(
+        entries.clone(),
+        offsets,
+        rows,
+        None,
+        false,
+    )))
 }
 
 /// A scalar as text that Arrow casts from: Java's calls are read.
 fn scalar_text(value: &Value) -> Result<String, String> {
     if let Some(text) = value.as_str() {
-        let Some(numbers) = text.strip_prefix("LocalDateTime.of(").and_then(|rest| rest.strip_suffix(')')) else {
+        let Some(numbers) = text
+            .strip_prefix("LocalDateTime.of(")
+            .and_then(|rest| rest.strip_suffix(')'))
+        else {
             return Ok(text.to_string());
         };
-        let numbers: Vec<u64> = numbers.split(',').filter_map(|number| number.trim().parse().ok()).collect();
+        let numbers: Vec<u64> = numbers
+            .split(',')
+            .filter_map(|number| number.trim().parse().ok())
+            .collect();
         let at = |index: usize| numbers.get(index).copied().unwrap_or(0);
         return Ok(format!(
             "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:09}",
@@ -169,7 +197,13 @@ fn cell(column: &ArrayRef, row: usize) -> Result<String, String> {
         DataType::Map(..) => {
             let entries = column.as_map().value(row);
             let pairs: Result<Vec<String>, String> = (0..entries.len())
-                .map(|entry| Ok(format!("{}={}", cell(entries.column(0), entry)?, cell(entries.column(1), entry)?)))
+                .map(|entry| {
+                    Ok(format!(
+                        "{}={}",
+                        cell(entries.column(0), entry)?,
+                        cell(entries.column(1), entry)?
+                    ))
+                })
                 .collect();
             format!("{{{}}}", pairs?.join(", "))
         }
@@ -216,6 +250,9 @@ pub fn expected_row(expected: &Value, types: &[DataType]) -> Result<(Op, Row), S
     }
     let name = expected["op"].as_str().ok_or("a row has an op")?;
     let values = expected["row"].as_array().ok_or("a row has values")?;
-    let cells = values.iter().zip(types).map(|(value, data_type)| cell(&array(value, data_type)?, 0));
+    let cells = values
+        .iter()
+        .zip(types)
+        .map(|(value, data_type)| cell(&array(value, data_type)?, 0));
     Ok((op(name)?, cells.collect::<Result<Row, String>>()?))
 }

@@ -51,7 +51,11 @@ pub(crate) struct Ranking {
 
 impl Ranking {
     pub fn new(spec: &RankSpec, input: &SchemaRef) -> Result<Ranking, ExecutionError> {
-        let fields: Vec<FieldRef> = spec.partition.iter().map(|&key| input.fields()[key].clone()).collect();
+        let fields: Vec<FieldRef> = spec
+            .partition
+            .iter()
+            .map(|&key| input.fields()[key].clone())
+            .collect();
         let layout = KeyLayout::new(&fields);
         Ok(Ranking {
             partition: spec.partition.clone(),
@@ -76,7 +80,11 @@ impl Ranking {
         ops: Option<&[i8]>,
         mut touch: impl FnMut(&Ranking, GroupIndex),
     ) -> Result<(), ExecutionError> {
-        let columns: Vec<ArrayRef> = self.partition.iter().map(|&key| rows.column(key).clone()).collect();
+        let columns: Vec<ArrayRef> = self
+            .partition
+            .iter()
+            .map(|&key| rows.column(key).clone())
+            .collect();
         let mut groups = Vec::with_capacity(rows.num_rows());
         self.table
             .find_or_insert(&mut self.packer, &columns, rows.num_rows(), &mut groups);
@@ -86,7 +94,9 @@ impl Ranking {
         let keys = self.keys.of(rows)?;
         let adds = |row: usize| ops.is_none_or(|ops| Op::from_code(ops[row]).is_addition());
         let enters = |row: usize| adds(row) && self.may_enter(groups[row], &keys[row]);
-        let entering: Vec<u32> = (0..rows.num_rows() as u32).filter(|&row| enters(row as usize)).collect();
+        let entering: Vec<u32> = (0..rows.num_rows() as u32)
+            .filter(|&row| enters(row as usize))
+            .collect();
         let mut ids = Vec::with_capacity(entering.len());
         if entering.len() == rows.num_rows() {
             self.store.push(rows, &mut ids)?;
@@ -151,7 +161,9 @@ impl Ranking {
     fn cut(&mut self, group: GroupIndex) {
         let entries = &self.partitions[group as usize];
         let keep = match self.function {
-            RankFunction::RowNumber => entries.len().min(usize::try_from(self.last).unwrap_or(usize::MAX)),
+            RankFunction::RowNumber => entries
+                .len()
+                .min(usize::try_from(self.last).unwrap_or(usize::MAX)),
             _ if (entries.len() as u64) <= self.last => return,
             _ => self.count_until(entries, self.last),
         };
@@ -182,7 +194,10 @@ impl Ranking {
         let entries = &mut self.partitions[group as usize];
         let from = entries.partition_point(|entry| &entry.key < key);
         let peers = entries[from..].iter().take_while(|entry| &entry.key == key);
-        let found = peers.enumerate().find(|(_, entry)| entry.hash == hash).map(|(at, _)| from + at);
+        let found = peers
+            .enumerate()
+            .find(|(_, entry)| entry.hash == hash)
+            .map(|(at, _)| from + at);
         // A row that never came cannot be taken back.
         if let Some(at) = found {
             let entry = entries.remove(at);

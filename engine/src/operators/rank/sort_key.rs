@@ -64,13 +64,21 @@ impl SortKeys {
         let Some(converter) = &self.converter else {
             return Ok(vec![SortKey::Short(0, 0); rows.num_rows()]);
         };
-        let columns: Vec<_> = self.columns.iter().map(|&column| rows.column(column).clone()).collect();
+        let columns: Vec<_> = self
+            .columns
+            .iter()
+            .map(|&column| rows.column(column).clone())
+            .collect();
         let encoded = converter
             .convert_columns(&columns)
             .map_err(|error| ExecutionError::new("sort", error))?;
         // Keys of one operator all have one form: either every row is short, by its types, or none is.
         let is_short = self.columns.iter().all(|&column| {
-            rows.schema().field(column).data_type().primitive_width().is_some()
+            rows.schema()
+                .field(column)
+                .data_type()
+                .primitive_width()
+                .is_some()
         }) && encoded.lengths().all(|length| length <= SHORT_BYTES);
         Ok(encoded
             .iter()

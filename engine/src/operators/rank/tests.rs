@@ -39,14 +39,19 @@ fn batch_of(rows: &[(Op, Row)], append: bool) -> Batch {
     let batch = RecordBatch::try_new(schema(false), columns).unwrap();
     match append {
         true => Batch::append(batch, 0),
-        false => Batch::changes(batch, rows.iter().map(|(op, _)| Some(op.code())).collect::<Int8Array>(), 0),
+        false => Batch::changes(
+            batch,
+            rows.iter().map(|(op, _)| Some(op.code())).collect::<Int8Array>(),
+            0,
+        ),
     }
 }
 
 /// The rows with a rank from `first` to `last`; rows in order of arrival, largest value first, NULLs last.
 fn expected(spec: &RankSpec, rows: &[Row]) -> BTreeMap<Vec<Option<i64>>, i64> {
     let mut partitions: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
-    rows.iter().for_each(|row| partitions.entry(row.0).or_default().push(*row));
+    rows.iter()
+        .for_each(|row| partitions.entry(row.0).or_default().push(*row));
     let mut found = BTreeMap::new();
     for rows in partitions.values_mut() {
         rows.sort_by_key(|row| std::cmp::Reverse(row.1));
@@ -89,7 +94,11 @@ fn fold(out: &mut Output, folded: &mut BTreeMap<Vec<Option<i64>>, i64>) {
 fn folding_a_top_n_gives_the_first_rows_of_everything() {
     for seed in 0..120u64 {
         let mut random = SmallRng::seed_from_u64(seed);
-        let functions = [RankFunction::RowNumber, RankFunction::Rank, RankFunction::DenseRank];
+        let functions = [
+            RankFunction::RowNumber,
+            RankFunction::Rank,
+            RankFunction::DenseRank,
+        ];
         let retracts = seed % 2 == 0;
         let spec = RankSpec {
             partition: vec![0],
@@ -104,7 +113,11 @@ fn folding_a_top_n_gives_the_first_rows_of_everything() {
             output_rank: seed % 7 < 4,
             window: None,
             keeps_first_by: None,
-            emit: if seed % 11 == 0 { Emit::Final } else { Emit::Default },
+            emit: if seed % 11 == 0 {
+                Emit::Final
+            } else {
+                Emit::Default
+            },
             input_retracts: retracts,
         };
         let mut rank = Rank::new(&spec, schema(false), schema(spec.output_rank)).unwrap();

@@ -102,7 +102,8 @@ fn columns(
 }
 
 fn own_columns(rows: &RecordBatch, own: &[u32]) -> Result<Vec<ArrayRef>, ExecutionError> {
-    let in_order = own.len() == rows.num_rows() && own.iter().enumerate().all(|(row, &own)| own == row as u32);
+    let in_order =
+        own.len() == rows.num_rows() && own.iter().enumerate().all(|(row, &own)| own == row as u32);
     if in_order {
         return Ok(rows.columns().to_vec());
     }

@@ -178,8 +178,14 @@ impl Side {
 
     /// Unlinks the rows that `watermark` made useless, a few thousand at most; `None` if none is left.
     pub fn take_expired(&mut self, watermark: i64) -> Option<Vec<RowId>> {
-        let (&time, _) = self.by_time.first_key_value().filter(|&(&time, _)| time <= watermark)?;
-        let ids = self.by_time.remove(&time).expect("invariant: the first entry is there");
+        let (&time, _) = self
+            .by_time
+            .first_key_value()
+            .filter(|&(&time, _)| time <= watermark)?;
+        let ids = self
+            .by_time
+            .remove(&time)
+            .expect("invariant: the first entry is there");
         for &id in &ids {
             self.unlink(id, self.groups[id as usize]);
         }
@@ -194,7 +200,11 @@ impl Side {
 
     /// Gives up the rows that arrived before `oldest_ns`.
     pub fn drop_aged(&mut self, oldest_ns: u64) -> Result<(), ExecutionError> {
-        while self.by_arrival.front().is_some_and(|&(arrival, _)| arrival < oldest_ns) {
+        while self
+            .by_arrival
+            .front()
+            .is_some_and(|&(arrival, _)| arrival < oldest_ns)
+        {
             let Some((arrival, ids)) = self.by_arrival.pop_front() else {
                 break;
             };
@@ -249,7 +259,15 @@ impl Side {
             + self.ends.capacity() * size_of::<(RowId, RowId)>()
             + (self.next.capacity() + self.groups.capacity() + self.matches.capacity()) * size_of::<u32>()
             + (self.hashes.capacity() + self.arrivals.capacity()) * size_of::<u64>()
-            + self.by_time.values().map(|ids| ids.capacity() * 4 + 40).sum::<usize>()
-            + self.by_arrival.iter().map(|(_, ids)| ids.capacity() * 4 + 32).sum::<usize>()
+            + self
+                .by_time
+                .values()
+                .map(|ids| ids.capacity() * 4 + 40)
+                .sum::<usize>()
+            + self
+                .by_arrival
+                .iter()
+                .map(|(_, ids)| ids.capacity() * 4 + 32)
+                .sum::<usize>()
     }
 }

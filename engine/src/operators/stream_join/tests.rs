@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int8Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use arrow::array::{
+    ArrayRef, AsArray, Int8Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray,
+};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
 use datafusion_expr::Operator as SqlOperator;
 use datafusion_physical_expr::expressions::{BinaryExpr, Column};
@@ -49,20 +51,27 @@ fn output_schema(kind: JoinKind) -> SchemaRef {
         })
     });
     Arc::new(Schema::new(
-        both.take(if kind.is_left_only() { 3 } else { 6 }).collect::<Vec<_>>(),
+        both.take(if kind.is_left_only() { 3 } else { 6 })
+            .collect::<Vec<_>>(),
     ))
 }
 
 fn batch_of(rows: &[(Op, Row)], append: bool) -> Batch {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(rows.iter().map(|(_, row)| row.0).collect::<StringArray>()),
-        Arc::new(TimestampMillisecondArray::from_iter_values(rows.iter().map(|(_, row)| row.1))),
+        Arc::new(TimestampMillisecondArray::from_iter_values(
+            rows.iter().map(|(_, row)| row.1),
+        )),
         Arc::new(rows.iter().map(|(_, row)| Some(row.2)).collect::<Int64Array>()),
     ];
     let batch = RecordBatch::try_new(side_schema(), columns).unwrap();
     match append {
         true => Batch::append(batch, 0),
-        false => Batch::changes(batch, rows.iter().map(|(op, _)| Some(op.code())).collect::<Int8Array>(), 0),
+        false => Batch::changes(
+            batch,
+            rows.iter().map(|(op, _)| Some(op.code())).collect::<Int8Array>(),
+            0,
+        ),
     }
 }
 
@@ -87,7 +96,11 @@ fn spec(kind: JoinKind, null_safe: bool, filtered: bool, retracts: bool) -> Stre
 fn fold(out: &mut Output, folded: &mut Folded) {
     for batch in out.take() {
         let left = batch.column(2).as_primitive::<Int64Type>().clone();
-        let right = batch.rows().columns().get(5).map(|column| column.as_primitive::<Int64Type>().clone());
+        let right = batch
+            .rows()
+            .columns()
+            .get(5)
+            .map(|column| column.as_primitive::<Int64Type>().clone());
         for row in 0..batch.len() {
             let value = |column: &Int64Array| column.iter().nth(row).flatten();
             let key = (value(&left), right.as_ref().and_then(value));
@@ -128,8 +141,17 @@ fn nested_loop(kind: JoinKind, sides: &[Vec<Row>; 2], matches: impl Fn(&Row, &Ro
 }
 
 fn random_row(random: &mut SmallRng) -> Row {
-    let keys = [Some("ADA"), Some("a key that is too long to lie inline"), Some(""), None];
-    (keys[random.random_range(0..4)], random.random_range(0..100), random.random_range(0..12))
+    let keys = [
+        Some("ADA"),
+        Some("a key that is too long to lie inline"),
+        Some(""),
+        None,
+    ];
+    (
+        keys[random.random_range(0..4)],
+        random.random_range(0..100),
+        random.random_range(0..12),
+    )
 }
 
 #[test]
@@ -140,8 +162,14 @@ fn folding_a_regular_join_gives_what_a_nested_loop_finds() {
         let (null_safe, filtered, retracts) = (seed % 5 == 0, seed % 4 != 0, seed % 3 != 0);
         let spec = spec(kind, null_safe, filtered, retracts);
         let append_only = !spec.takes_back();
-        let mut join =
-            StreamJoin::new(&spec, side_schema(), side_schema(), output_schema(kind), append_only).unwrap();
+        let mut join = StreamJoin::new(
+            &spec,
+            side_schema(),
+            side_schema(),
+            output_schema(kind),
+            append_only,
+        )
+        .unwrap();
         let mut sides: [Vec<Row>; 2] = [Vec::new(), Vec::new()];
         let (mut out, mut folded) = (Output::new(), Folded::new());
         for _ in 0..30 {
@@ -158,7 +186,8 @@ fn folding_a_regular_join_gives_what_a_nested_loop_finds() {
                     changes.push((Op::Insert, row));
                 }
             }
-            join.process(input, batch_of(&changes, !retracts), &mut out).unwrap();
+            join.process(input, batch_of(&changes, !retracts), &mut out)
+                .unwrap();
             fold(&mut out, &mut folded);
             let expected = nested_loop(kind, &sides, |left, right| {
                 let equal = left.0 == right.0 && (null_safe || left.0.is_some());
@@ -166,7 +195,10 @@ fn folding_a_regular_join_gives_what_a_nested_loop_finds() {
             });
             assert_eq!(folded, expected, "seed {seed}, {kind:?}");
         }
-        assert_eq!(join.statistics().keys as usize >= sides.iter().flatten().filter(|row| row.0.is_some()).count(), true);
+        assert_eq!(
+            join.statistics().keys as usize >= sides.iter().flatten().filter(|row| row.0.is_some()).count(),
+            true
+        );
     }
 }
 
@@ -176,7 +208,8 @@ fn an_interval_join_gives_what_a_nested_loop_finds_and_forgets_its_rows() {
         let mut random = SmallRng::seed_from_u64(seed);
         let kind = KINDS[(seed % 6) as usize];
         let (lower, upper) = [(-5, 5), (0, 10), (-20, -3), (4, 4)][(seed % 4) as usize];
-        let time = |index| Arc::new(Column::new("time", index)) as Arc<dyn datafusion_physical_expr::PhysicalExpr>;
+        let time =
+            |index| Arc::new(Column::new("time", index)) as Arc<dyn datafusion_physical_expr::PhysicalExpr>;
         // The condition itself is the filter's; the interval says when rows go.
         let within = within(time(1), time(4), lower, upper);
         let spec = StreamJoinSpec {
@@ -188,7 +221,8 @@ fn an_interval_join_gives_what_a_nested_loop_finds_and_forgets_its_rows() {
             }),
             ..spec(kind, false, false, false)
         };
-        let mut join = StreamJoin::new(&spec, side_schema(), side_schema(), output_schema(kind), true).unwrap();
+        let mut join =
+            StreamJoin::new(&spec, side_schema(), side_schema(), output_schema(kind), true).unwrap();
         let mut sides: [Vec<Row>; 2] = [Vec::new(), Vec::new()];
         let (mut out, mut folded) = (Output::new(), Folded::new());
         for step in 0..40 {
@@ -205,7 +239,11 @@ fn an_interval_join_gives_what_a_nested_loop_finds_and_forgets_its_rows() {
             fold(&mut out, &mut folded);
         }
         let held = join.statistics().keys;
-        assert!(held < 60, "seed {seed}: {held} rows are held of {}", sides[0].len() + sides[1].len());
+        assert!(
+            held < 60,
+            "seed {seed}: {held} rows are held of {}",
+            sides[0].len() + sides[1].len()
+        );
         let _ = join.advance(WATERMARK_END, &mut out).unwrap();
         fold(&mut out, &mut folded);
         let expected = nested_loop(kind, &sides, |left, right| {
@@ -227,7 +265,12 @@ fn rows_past_their_time_to_live_match_nothing() {
     let mut out = Output::new();
     let mut put = |join: &mut StreamJoin, input: usize, at_us: u64| {
         out.set_arrival(at_us * 1_000);
-        join.process(input, batch_of(&[(Op::Insert, (Some("ADA"), 0, 1))], true), &mut out).unwrap();
+        join.process(
+            input,
+            batch_of(&[(Op::Insert, (Some("ADA"), 0, 1))], true),
+            &mut out,
+        )
+        .unwrap();
         out.take().iter().map(Batch::len).sum::<usize>()
     };
     assert_eq!(put(&mut join, 0, 0), 0);
@@ -245,7 +288,10 @@ fn within(
 ) -> Arc<dyn datafusion_physical_expr::PhysicalExpr> {
     use datafusion_common::ScalarValue;
     use datafusion_physical_expr::expressions::{CastExpr, Literal};
-    let number = |time| Arc::new(CastExpr::new(time, DataType::Int64, None)) as Arc<dyn datafusion_physical_expr::PhysicalExpr>;
+    let number = |time| {
+        Arc::new(CastExpr::new(time, DataType::Int64, None))
+            as Arc<dyn datafusion_physical_expr::PhysicalExpr>
+    };
     let bound = |value| Arc::new(Literal::new(ScalarValue::Int64(Some(value))));
     let distance = Arc::new(BinaryExpr::new(number(left), SqlOperator::Minus, number(right)));
     let low = Arc::new(BinaryExpr::new(distance.clone(), SqlOperator::GtEq, bound(lower)));

@@ -112,7 +112,11 @@ const KINDS: [JoinKind; 6] = [
 ];
 
 /// What a nested loop over all rows finds.
-fn nested_loop(kind: JoinKind, sides: &[Vec<Row>; 2], matches: impl Fn(&Row, &Row) -> bool) -> Vec<(Option<i64>, Option<i64>)> {
+fn nested_loop(
+    kind: JoinKind,
+    sides: &[Vec<Row>; 2],
+    matches: impl Fn(&Row, &Row) -> bool,
+) -> Vec<(Option<i64>, Option<i64>)> {
     let mut found = Vec::new();
     let mut right_matched = vec![false; sides[1].len()];
     for left in &sides[0] {
@@ -136,7 +140,10 @@ fn nested_loop(kind: JoinKind, sides: &[Vec<Row>; 2], matches: impl Fn(&Row, &Ro
         }
     }
     if kind.preserves(1) {
-        let alone = sides[1].iter().zip(&right_matched).filter(|(_, matched)| !**matched);
+        let alone = sides[1]
+            .iter()
+            .zip(&right_matched)
+            .filter(|(_, matched)| !**matched);
         found.extend(alone.map(|(right, _)| (None, right.2)));
     }
     found

@@ -148,7 +148,8 @@ fn named(
 /// job.
 fn assignable(from: &DataType, to: &DataType) -> bool {
     let is_float = |data_type: &DataType| matches!(data_type, DataType::Float32 | DataType::Float64);
-    let is_exact = |data_type: &DataType| data_type.is_signed_integer() || matches!(data_type, DataType::Decimal128(..));
+    let is_exact =
+        |data_type: &DataType| data_type.is_signed_integer() || matches!(data_type, DataType::Decimal128(..));
     match (from, to) {
         (DataType::Null, _) => true,
         // TIMESTAMP is TIMESTAMP_LTZ in the time zone of the job, which is UTC.

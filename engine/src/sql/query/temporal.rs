@@ -78,12 +78,17 @@ impl Lowering<'_> {
         let Some(ObjectNamePart::Identifier(table)) = name.0.last() else {
             return Ok(());
         };
-        let qualifier = alias.as_ref().map_or_else(|| table.clone(), |alias| alias.name.clone());
+        let qualifier = alias
+            .as_ref()
+            .map_or_else(|| table.clone(), |alias| alias.name.clone());
         let Some(column) = self.time_or_first_column(&table.value) else {
             // The planner says that there is no such table.
             return Ok(());
         };
-        let marker = marker(time, Expr::CompoundIdentifier(vec![qualifier, Ident::with_quote('`', column)]));
+        let marker = marker(
+            time,
+            Expr::CompoundIdentifier(vec![qualifier, Ident::with_quote('`', column)]),
+        );
         let constraint = match &mut join.join_operator {
             JoinOperator::Join(constraint)
             | JoinOperator::Inner(constraint)
