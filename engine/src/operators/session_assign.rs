@@ -374,14 +374,14 @@ mod tests {
         assert_eq!(advance(&mut assign, 105_000), []);
         put(
             &mut assign,
-            &[(Op::Insert, 1, 95), (Op::Insert, 2, 95), (Op::Insert, 2, 96)],
+            &[(Op::Insert, 1, 95), (Op::Insert, 2, 95), (Op::Insert, 2, 97)],
         );
         assert_eq!(
             assign.statistics().late_rows,
             1,
-            "95 + 10 is complete, 96 + 10 is not"
+            "95 + 10 is complete, 97 + 10 is not"
         );
-        let expected = [(1, 95, 95, 110), (1, 100, 95, 110), (2, 96, 96, 106)];
+        let expected = [(1, 95, 95, 110), (1, 100, 95, 110), (2, 97, 97, 107)];
         assert_eq!(advance(&mut assign, WATERMARK_END), expected);
     }
 

@@ -28,6 +28,7 @@ mod lower_interval;
 mod lower_join;
 mod lower_over;
 mod lower_rank;
+mod lower_scan;
 mod lower_sort;
 mod lower_temporal;
 mod lowered;

@@ -435,7 +435,7 @@ mod tests {
         );
         check(
             "'connector'='stdin', 'format'='avro'",
-            "unknown format 'avro' (line 2, column 37); known formats are json, ndjson, csv, parquet",
+            "unknown format 'avro' (line 2, column 37); known formats are json, ndjson, csv, parquet, changelog-json, debezium-json",
         );
         check(
             "'connector'='filesystem', 'paht'='x'",

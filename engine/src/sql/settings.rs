@@ -265,10 +265,6 @@ mod tests {
             "'table.local-time-zone' cannot be 'Europe/Paris' (line 1, column 31); only UTC is supported: timestamps with local time zone are in UTC",
         );
         check(
-            "'table.exec.state.ttl' = '1 h'",
-            "a time to live of state is not supported yet (line 1, column 30); leave the setting out; windows bound their state themselves",
-        );
-        check(
             "'table.optimizer.agg-phase-strategy' = 'BOTH'",
             "'table.optimizer.agg-phase-strategy' cannot be 'BOTH' (line 1, column 44); its values are AUTO, ONE_PHASE and TWO_PHASE",
         );

@@ -105,15 +105,24 @@ mod tests {
             "would turn a join into an empty relation, which a stream cannot start from",
         ),
         ("decorrelate_lateral_join", "LATERAL is refused"),
-        ("eliminate_duplicated_expr", "no ORDER BY to shorten"),
-        ("eliminate_limit", "LIMIT is refused"),
+        (
+            "eliminate_duplicated_expr",
+            "ORDER BY is lowered as it is written",
+        ),
+        (
+            "eliminate_limit",
+            "LIMIT is lowered by the stream plan, LIMIT 0 refused",
+        ),
         (
             "propagate_empty_relation",
             "a stream has no empty relation to start from",
         ),
         ("filter_null_join_keys", "the join skips NULL keys itself"),
         ("eliminate_outer_join", "outer joins are refused"),
-        ("push_down_limit", "LIMIT is refused"),
+        (
+            "push_down_limit",
+            "a scan is shared by all readers, of which only one has the limit",
+        ),
         (
             "single_distinct_aggregation_to_group_by",
             "nests aggregates, which costs a stream a changelog",

@@ -5,10 +5,6 @@ use super::check;
 #[test]
 fn what_the_planner_would_ignore_is_refused() {
     check(
-        "SELECT * FROM o JOIN r FOR SYSTEM_TIME AS OF o.ts AS r2 ON o.c = r2.c",
-        "error: FOR SYSTEM_TIME AS OF (a temporal join) is not supported yet (line 1, column 24)",
-    );
-    check(
         "SELECT * FROM t TABLESAMPLE BERNOULLI (10)",
         "error: TABLESAMPLE is not supported (line 1, column 17); filter with WHERE",
     );

@@ -18,7 +18,7 @@ fn table_arguments_of_window_functions_lose_the_word_table() {
     );
     check(
         "SELECT * FROM TABLE(SESSION(TABLE bid PARTITION BY b, DESCRIPTOR(ts), 5s))",
-        "error: session windows are not supported yet (line 1, column 21); use TUMBLE, HOP or CUMULATE",
+        "SELECT * FROM TABLE(SESSION(bid, `$partition_keys`(b), DESCRIPTOR(ts), INTERVAL '5' SECOND))",
     );
     check(
         "SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MONTH))",
@@ -54,10 +54,6 @@ fn window_clauses_become_window_functions() {
 
 #[test]
 fn window_clauses_that_cannot_be_are_refused() {
-    check(
-        "SELECT COUNT(*) FROM t WINDOW SESSION(5m)",
-        "error: session windows are not supported yet (line 1, column 31); use WINDOW TUMBLING(…) or WINDOW SLIDING(…)",
-    );
     check(
         "SELECT COUNT(*) FROM t WINDOW TUMBLNG(5m)",
         "error: unknown window TUMBLNG (line 1, column 31); did you mean `TUMBLING`?",
@@ -126,10 +122,6 @@ fn old_group_windows_become_window_functions() {
 
 #[test]
 fn old_group_windows_that_cannot_be_are_refused() {
-    check(
-        "SELECT COUNT(*) FROM t GROUP BY SESSION(ts, 5s)",
-        "error: session windows are not supported yet (line 1, column 33); use TUMBLE or HOP",
-    );
     check(
         "SELECT TUMBLE_START(ts, 2s) FROM t GROUP BY TUMBLE(ts, 1s)",
         "error: TUMBLE_START does not repeat the query's window (line 1, column 8); give it the same arguments as the window in GROUP BY",
