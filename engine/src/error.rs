@@ -61,12 +61,14 @@ impl SqlError {
             let line = sql.lines().nth(position.line as usize - 1).unwrap_or("");
             let number = position.line.to_string();
             let margin = " ".repeat(number.len());
+            let (line, column) = excerpt(line, position.column.saturating_sub(1) as usize);
             let indent: String = line
                 .chars()
-                .take(position.column.saturating_sub(1) as usize)
+                .take(column)
                 .map(|c| if c == '\t' { '\t' } else { ' ' })
                 .collect();
-            let carets = "^".repeat(position.length.max(1) as usize);
+            let shown = line.chars().count().saturating_sub(column);
+            let carets = "^".repeat((position.length as usize).min(shown).max(1));
             text += &format!("\n{margin}--> {file}:{}:{}", position.line, position.column);
             text += &format!("\n{margin} |\n{number} | {line}\n{margin} | {indent}{carets}");
         }
@@ -74,6 +76,24 @@ impl SqlError {
             text += &format!("\nhint: {hint}");
         }
         text
+    }
+}
+
+/// `line` where it is short, else its part around character `column`; and where that character is in it.
+fn excerpt(line: &str, column: usize) -> (String, usize) {
+    const LINE_MAX: usize = 160;
+    const BEFORE: usize = 60;
+    if line.chars().count() <= LINE_MAX {
+        return (line.to_string(), column);
+    }
+    let start = column.saturating_sub(BEFORE);
+    let mut part: String = line.chars().skip(start).take(LINE_MAX).collect();
+    if line.chars().count() > start + LINE_MAX {
+        part.push('…');
+    }
+    match start {
+        0 => (part, column),
+        _ => (format!("…{part}"), column - start + 1),
     }
 }
 
@@ -109,5 +129,34 @@ impl ExecutionError {
             operator: operator.into(),
             message: message.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_line_the_part_around_the_place_is_shown() {
+        let sql = format!("SELECT {} FROM t", "column, ".repeat(100));
+        let error = SqlError::new("no such column").at(Position {
+            line: 1,
+            column: 408,
+            length: 6,
+        });
+        let rendered = error.render("job.sql", &sql);
+        let lines: Vec<&str> = rendered.lines().collect();
+        assert_eq!(lines[1], " --> job.sql:1:408");
+        assert!(
+            lines[3].starts_with("1 | …") && lines[3].ends_with('…'),
+            "{rendered}"
+        );
+        assert!(lines[3].chars().count() < 180, "{rendered}");
+        let caret = lines[4].chars().position(|letter| letter == '^').unwrap();
+        let pointed: String = lines[3].chars().skip(caret).take(6).collect();
+        assert_eq!(
+            (pointed.as_str(), lines[4].trim_start_matches([' ', '|'])),
+            ("column", "^^^^^^")
+        );
     }
 }

@@ -188,7 +188,11 @@ type ShardSinks = Vec<(NodeId, Box<dyn Sink>)>;
 fn idle_tick_ns(plan: &StreamPlan) -> Option<Nanos> {
     const TICKS_PER_TIMEOUT: u64 = 4;
     const TICK_NS_MIN: Nanos = 1_000_000;
-    let timeout_us = plan.settings.idle_timeout_us?;
+    let timeouts = plan.nodes.iter().filter_map(|node| match &node.kind {
+        NodeKind::Source(source) => source.idle_timeout_us(&plan.settings),
+        _ => None,
+    });
+    let timeout_us = timeouts.min()?;
     Some((timeout_us * 1_000 / TICKS_PER_TIMEOUT).max(TICK_NS_MIN))
 }
 

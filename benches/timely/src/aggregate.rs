@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
+use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::operator::Operator;
-use timely::dataflow::StreamVec;
 
 use crate::data::Trade;
 
@@ -83,7 +83,9 @@ fn owner(((_, key), _): &(Key, Totals)) -> u64 {
 }
 
 /// The newest totals of every key that a batch has changed.
-pub fn changes<'scope>(partial: StreamVec<'scope, u64, (Key, Totals)>) -> StreamVec<'scope, u64, (Key, Totals)> {
+pub fn changes<'scope>(
+    partial: StreamVec<'scope, u64, (Key, Totals)>,
+) -> StreamVec<'scope, u64, (Key, Totals)> {
     partial.unary(Exchange::new(owner), "Changes", move |_, _| {
         let mut groups: FxHashMap<Key, Totals> = FxHashMap::default();
         move |input, output| {
@@ -102,7 +104,9 @@ pub fn changes<'scope>(partial: StreamVec<'scope, u64, (Key, Totals)>) -> Stream
 }
 
 /// The totals of every key of a window once the frontier has passed the window's end.
-pub fn windows<'scope>(partial: StreamVec<'scope, u64, (Key, Totals)>) -> StreamVec<'scope, u64, (Key, Totals)> {
+pub fn windows<'scope>(
+    partial: StreamVec<'scope, u64, (Key, Totals)>,
+) -> StreamVec<'scope, u64, (Key, Totals)> {
     partial.unary_frontier(Exchange::new(owner), "Windows", move |_, _| {
         let mut open: BTreeMap<u64, (Capability<u64>, FxHashMap<u64, Totals>)> = BTreeMap::new();
         move |(input, frontier), output| {
@@ -114,7 +118,7 @@ pub fn windows<'scope>(partial: StreamVec<'scope, u64, (Key, Totals)>) -> Stream
                     for ((window, key), totals) in batch.drain(..) {
                         let (_, groups) = open
                             .entry(window)
-                            .or_insert_with(|| (capability.clone(), FxHashMap::default()));
+                            .or_insert_with(|| (capability.delayed(&window), FxHashMap::default()));
                         groups.entry(key).or_insert_with(Totals::none).merge(&totals);
                     }
                 }

@@ -50,7 +50,10 @@ struct Shared {
 }
 
 impl Shared {
-    fn count<'scope, D: Clone + 'static>(&self, rows: StreamVec<'scope, u64, D>) -> StreamVec<'scope, u64, D> {
+    fn count<'scope, D: Clone + 'static>(
+        &self,
+        rows: StreamVec<'scope, u64, D>,
+    ) -> StreamVec<'scope, u64, D> {
         let output_rows = self.output_rows.clone();
         rows.inspect_core(move |event| {
             let Ok((_, rows)) = event else { return };
@@ -98,24 +101,53 @@ fn run(worker: &mut Worker, shared: &Shared, scenario: &str, rows: u64) -> (Inst
         (end, u64::from(trade.trader) << 32 | u64::from(trade.symbol))
     };
     match scenario {
-        "s0" => feed(worker, shared, data::orders(rows, index, peers), |orders, shared, probe| {
-            shared.count(orders.filter(|order| order.amount > 100.0)).probe_with(probe);
-        }),
-        "s1" => feed(worker, shared, data::trades(rows, 10, 1, index, peers), |trades, shared, probe| {
-            shared.count(moving_average::moving_average(trades)).probe_with(probe);
-        }),
-        "s2" => feed(worker, shared, data::trades(rows, 200, 1, index, peers), move |trades, shared, probe| {
-            let partial = aggregate::combine(trades, by_symbol);
-            shared.count(aggregate::changes(partial)).probe_with(probe);
-        }),
-        "s3a" => feed(worker, shared, data::trades(rows, 100, 50, index, peers), move |trades, shared, probe| {
-            let partial = aggregate::combine(trades, by_window);
-            shared.count(aggregate::windows(partial)).probe_with(probe);
-        }),
-        "s3b" => feed(worker, shared, data::trades(rows, 100, 50, index, peers), move |trades, shared, probe| {
-            let partial = aggregate::combine(trades, by_window);
-            shared.count(aggregate::changes(partial)).probe_with(probe);
-        }),
+        "s0" => feed(
+            worker,
+            shared,
+            data::orders(rows, index, peers),
+            |orders, shared, probe| {
+                shared
+                    .count(orders.filter(|order| order.amount > 100.0))
+                    .probe_with(probe);
+            },
+        ),
+        "s1" => feed(
+            worker,
+            shared,
+            data::trades(rows, 10, 1, index, peers),
+            |trades, shared, probe| {
+                shared
+                    .count(moving_average::moving_average(trades))
+                    .probe_with(probe);
+            },
+        ),
+        "s2" => feed(
+            worker,
+            shared,
+            data::trades(rows, 200, 1, index, peers),
+            move |trades, shared, probe| {
+                let partial = aggregate::combine(trades, by_symbol);
+                shared.count(aggregate::changes(partial)).probe_with(probe);
+            },
+        ),
+        "s3a" => feed(
+            worker,
+            shared,
+            data::trades(rows, 100, 50, index, peers),
+            move |trades, shared, probe| {
+                let partial = aggregate::combine(trades, by_window);
+                shared.count(aggregate::windows(partial)).probe_with(probe);
+            },
+        ),
+        "s3b" => feed(
+            worker,
+            shared,
+            data::trades(rows, 100, 50, index, peers),
+            move |trades, shared, probe| {
+                let partial = aggregate::combine(trades, by_window);
+                shared.count(aggregate::changes(partial)).probe_with(probe);
+            },
+        ),
         other => panic!("unknown scenario {other}; there are s0, s1, s2, s3a, s3b"),
     }
 }
@@ -124,7 +156,9 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let scenario = arguments.first().cloned().unwrap_or_else(|| "s0".to_string());
     let number = |at: usize, default: u64| {
-        arguments.get(at).map_or(default, |text| text.parse().expect("a number of rows or workers"))
+        arguments
+            .get(at)
+            .map_or(default, |text| text.parse().expect("a number of rows or workers"))
     };
     let (rows, workers) = (number(1, 10_000_000), number(2, 2) as usize);
     let shared = Shared {
@@ -137,7 +171,11 @@ fn main() {
         (begun.elapsed().as_secs_f64(), cpu.elapsed().as_secs_f64())
     })
     .expect("the workers start");
-    let done: Vec<(f64, f64)> = workers_done.join().into_iter().map(|worker| worker.expect("a worker ends")).collect();
+    let done: Vec<(f64, f64)> = workers_done
+        .join()
+        .into_iter()
+        .map(|worker| worker.expect("a worker ends"))
+        .collect();
     let seconds = done.iter().map(|done| done.0).fold(0.0, f64::max);
     let cpu_seconds = done.iter().map(|done| done.1).fold(0.0, f64::max);
     let output_rows = shared.output_rows.load(Ordering::Relaxed);

@@ -20,7 +20,9 @@ struct Recent {
 }
 
 /// Symbol, price and moving average of every row.
-pub fn moving_average<'scope>(trades: StreamVec<'scope, u64, Trade>) -> StreamVec<'scope, u64, (u32, f64, f64)> {
+pub fn moving_average<'scope>(
+    trades: StreamVec<'scope, u64, Trade>,
+) -> StreamVec<'scope, u64, (u32, f64, f64)> {
     let owner = Exchange::new(|trade: &Trade| u64::from(trade.symbol));
     trades.unary_frontier(owner, "MovingAverage", move |_, _| {
         let mut waiting: Vec<Trade> = Vec::new();
@@ -56,7 +58,12 @@ pub fn moving_average<'scope>(trades: StreamVec<'scope, u64, Trade>) -> StreamVe
             match waiting.iter().map(|trade| trade.time_us).min() {
                 None => held = None,
                 Some(least) if *capability.time() < least => {
-                    let least = frontier.frontier().iter().copied().min().map_or(least, |time| time.min(least));
+                    let least = frontier
+                        .frontier()
+                        .iter()
+                        .copied()
+                        .min()
+                        .map_or(least, |time| time.min(least));
                     capability.downgrade(&least);
                 }
                 Some(_) => {}

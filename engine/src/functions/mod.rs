@@ -14,6 +14,8 @@ mod date_format;
 mod digests;
 mod json;
 mod native;
+pub(crate) mod not_null;
+mod padding;
 mod planner;
 pub(crate) mod positional;
 mod query_parameter;

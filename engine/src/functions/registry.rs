@@ -14,7 +14,7 @@ use datafusion_functions_nested::planner::{FieldAccessPlanner, NestedFunctionPla
 use datafusion_functions_window::planner::WindowFunctionPlanner;
 
 use crate::functions::{
-    CLOCK_AND_CHANCE, average, calendar, date_format, digests, json, planner, positional, ranks,
+    CLOCK_AND_CHANCE, average, calendar, date_format, digests, json, padding, planner, positional, ranks,
     regular_expressions, split_index, strings, temporal, text, time_arithmetic, time_reading, total, url,
 };
 
@@ -203,6 +203,7 @@ fn own_scalars() -> Vec<Arc<ScalarUDF>> {
         date_format::functions(),
         digests::functions(),
         json::functions(),
+        padding::functions(),
         regular_expressions::functions(),
         split_index::functions(),
         strings::functions(),

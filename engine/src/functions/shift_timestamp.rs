@@ -119,12 +119,13 @@ impl ShiftTimestamp {
             .iter()
             .all(|&time| (least..=most).contains(&time))
         {
-            return Ok(timestamps.unary(|time| time + by));
+            let shifted: PrimitiveArray<T> = timestamps.unary(|time| time + by);
+            return Ok(shifted.with_timezone_opt(timestamps.timezone()));
         }
         // What lies behind a NULL does not count.
-        let shifted = timestamps.try_unary(|time| time.checked_add(by).ok_or(()));
+        let shifted = timestamps.try_unary::<_, T, _>(|time| time.checked_add(by).ok_or(()));
         match shifted {
-            Ok(shifted) => Ok(shifted),
+            Ok(shifted) => Ok(shifted.with_timezone_opt(timestamps.timezone())),
             Err(()) => exec_err!("`{}` overflows its type", self.written),
         }
     }
@@ -232,6 +233,16 @@ mod tests {
                 assert_eq!(&fast, &general, "{op} {days} d {nanoseconds} ns");
             }
         }
+    }
+
+    #[test]
+    fn a_shifted_time_keeps_its_zone() {
+        let time = TimestampMillisecondArray::from(vec![Some(0), None]).with_timezone("UTC");
+        let field = Field::new("ts", time.data_type().clone(), true);
+        let rows = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![Arc::new(time)]).unwrap();
+        let fast = with_fast_shifts(shifted(Operator::Minus, 0, 1, 0), &rows.schema()).unwrap();
+        let shifted = fast.evaluate(&rows).unwrap().into_array(2).unwrap();
+        assert_eq!(shifted.data_type(), &fast.data_type(&rows.schema()).unwrap());
     }
 
     #[test]

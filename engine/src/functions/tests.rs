@@ -131,6 +131,22 @@ fn text_functions_answer_as_flink() {
     check("LEFT(s, 2)", "he");
     check("RIGHT(s, 2)", "ld");
     check("LPAD('7', 3, '0')", "007");
+    check("LPAD('hello', 3, '0')", "hel");
+    check("RPAD('7', 4, 'ab')", "7aba");
+    check("LPAD('7', -1, '0')", "NULL");
+    check("RPAD('7', 3, '')", "NULL");
+    check("LEFT(s, 4)", "hell");
+    check("LEFT(s, -1)", "");
+    check("RIGHT('größe', 3)", "öße");
+    check("RIGHT(s, -1)", "");
+    check("CAST(s AS VARCHAR(5))", "hello");
+    check("CAST(n AS VARCHAR(1))", "4");
+    check("CAST('ab' AS CHAR(4)) || '.'", "ab  .");
+    check("TRY_CAST(n AS CHAR(1))", "4");
+    check(
+        "CAST(CAST(ts AS TIMESTAMP(0)) AS STRING)",
+        "2023-11-14 22:13:20.000",
+    );
     check("RPAD('7', 3, 'x')", "7xx");
     check("TRIM('  a ')", "a");
     check("TRIM(LEADING 'x' FROM 'xxa')", "a");
@@ -244,6 +260,10 @@ fn times_are_taken_apart_and_moved_as_flink() {
     check(
         "CAST(TIMESTAMPADD(MONTH, 1, TIMESTAMP '2024-01-31 10:00:00') AS STRING)",
         "2024-02-29 10:00:00.000000",
+    );
+    check(
+        "TIMESTAMPADD(YEAR, 300000, ts)",
+        "error: Arrow error: Compute error: TIMESTAMPADD of 300000 units leaves the range of TIMESTAMP",
     );
     check(
         "CAST(ts - INTERVAL '1' HOUR AS STRING)",

@@ -9,12 +9,16 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Int32Array, PrimitiveArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::error::ArrowError;
 use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
 use crate::functions::calendar::instant_type;
 use crate::functions::civil::{Civil, DAY_US, HOUR_US, MINUTE_US, SECOND_US};
 use crate::functions::native::{NativeFunction, column, micros};
+
+/// More months than lie between the first and the last TIMESTAMP.
+const MONTHS_MAX: i64 = 8_000_000;
 
 /// The functions of this family.
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
@@ -100,15 +104,27 @@ impl Unit {
         if floor == at_us { at_us } else { self.add(floor, 1) }
     }
 
-    fn add(self, at_us: i64, count: i64) -> i64 {
+    /// The instant `count` units later; nothing where that is no TIMESTAMP any more.
+    fn checked_add(self, at_us: i64, count: i64) -> Option<i64> {
         match self {
-            Unit::Fixed(length) => at_us.saturating_add(count.saturating_mul(length)),
-            Unit::Week => at_us.saturating_add(count.saturating_mul(7 * DAY_US)),
+            Unit::Fixed(length) => at_us.checked_add(count.checked_mul(length)?),
+            Unit::Week => at_us.checked_add(count.checked_mul(7 * DAY_US)?),
             Unit::Months(months) => {
-                let day = Civil::of_days(at_us.div_euclid(DAY_US)).plus_months(count.saturating_mul(months));
-                day.days() * DAY_US + at_us.rem_euclid(DAY_US)
+                let months = count
+                    .checked_mul(months)
+                    .filter(|months| months.abs() <= MONTHS_MAX)?;
+                let day = Civil::of_days(at_us.div_euclid(DAY_US)).plus_months(months);
+                day.days()
+                    .checked_mul(DAY_US)?
+                    .checked_add(at_us.rem_euclid(DAY_US))
             }
         }
+    }
+
+    /// The same, held at the first and last instant.
+    fn add(self, at_us: i64, count: i64) -> i64 {
+        let limit = if count < 0 { i64::MIN } else { i64::MAX };
+        self.checked_add(at_us, count).unwrap_or(limit)
     }
 
     /// Whole units from `from` to `to`, toward zero.
@@ -178,8 +194,11 @@ fn add(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
     let counts = column(args, 1)?;
     let instants = micros(&column(args, 2)?)?;
     let moved: PrimitiveArray<TimestampMicrosecondType> =
-        arrow::compute::binary(&instants, counts.as_primitive::<Int64Type>(), |at, count| {
-            unit.add(at, count)
+        arrow::compute::try_binary(&instants, counts.as_primitive::<Int64Type>(), |at, count| {
+            unit.checked_add(at, count).ok_or_else(|| {
+                let message = format!("TIMESTAMPADD of {count} units leaves the range of TIMESTAMP");
+                ArrowError::ComputeError(message)
+            })
         })?;
     as_type(moved, args.return_type())
 }

@@ -16,6 +16,7 @@ use datafusion_physical_expr::expressions::Column;
 
 use crate::changelog::Changelog;
 use crate::error::{Position, SqlError};
+use crate::functions::not_null::NotNull;
 use crate::plan::expressions::Expressions;
 use crate::plan::lower_rank::bounded_rank;
 use crate::plan::lower_scan::SharedSource;
@@ -92,6 +93,10 @@ impl Builder<'_> {
     fn sink(&mut self, statement: usize, query: &SinkQuery) -> Result<(), SqlError> {
         let lowered = self.lower(&query.plan, query.emit)?;
         let lowered = self.in_logical_order(lowered, query.plan.schema())?;
+        let lowered = match &query.table {
+            Some(table) => self.enforce_not_null(lowered, table),
+            None => lowered,
+        };
         let input = &self.nodes[lowered.node];
         let schema = match &query.table {
             Some(table) => table.sink_schema(),
@@ -117,6 +122,30 @@ impl Builder<'_> {
         };
         self.add(node);
         Ok(())
+    }
+
+    /// A check in front of the columns that `table` declares NOT NULL and the query does not know to be so.
+    fn enforce_not_null(&mut self, lowered: Lowered, table: &TableDefinition) -> Lowered {
+        let sink = table.sink_schema();
+        let input = self.nodes[lowered.node].schema.clone();
+        let enforced = |index: usize| input.field(index).is_nullable() && !sink.field(index).is_nullable();
+        if !(0..sink.fields().len()).any(enforced) {
+            return lowered;
+        }
+        let mut output = MapOutput::default();
+        for (index, field) in input.fields().iter().enumerate() {
+            let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), index));
+            output.columns.push(match enforced(index) {
+                true => {
+                    let checked = NotNull::new(column, sink.field(index).name(), &table.name);
+                    let field = field.as_ref().clone().with_nullable(false);
+                    (Arc::new(checked) as Arc<dyn PhysicalExpr>, Arc::new(field))
+                }
+                false => (column, field.clone()),
+            });
+        }
+        let columns = (0..input.fields().len()).map(ColumnSource::Physical).collect();
+        self.add_projection(lowered, columns, output)
     }
 
     /// Adds a node; its id is its place.
@@ -521,9 +550,10 @@ impl MapOutput {
 
     /// Where input column `column` stands unchanged in the output.
     pub(crate) fn position_of_input(&self, column: usize) -> Option<usize> {
-        self.columns
-            .iter()
-            .position(|(expression, _)| physical_column(expression) == Some(column))
+        self.columns.iter().position(|(expression, _)| {
+            let checked = expression.downcast_ref::<NotNull>().map(NotNull::input);
+            physical_column(checked.unwrap_or(expression)) == Some(column)
+        })
     }
 
     /// Whether the output is nothing but input columns.

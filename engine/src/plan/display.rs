@@ -5,7 +5,10 @@
 
 use std::sync::{Arc, LazyLock};
 
+use datafusion_common::ScalarValue;
+use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::Literal;
 use regex::{Captures, Regex};
 
 /// An interval literal, bare or wrapped as a literal of its type.
@@ -14,6 +17,9 @@ static INTERVAL: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(&format!(r#"(?:IntervalMonthDayNano\("?)?{fields}(?:"?\))?"#))
         .expect("invariant: the pattern is well-formed")
 });
+/// A column's name and its index.
+static COLUMN_INDEX: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"([\w)\]`])@\d+").expect("invariant: the pattern is well-formed"));
 static STRING: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#"Utf8\("([^"]*)"\)"#).expect("invariant: the pattern is well-formed"));
 static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
@@ -21,17 +27,24 @@ static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
         .expect("invariant: the pattern is well-formed")
 });
 
-/// A physical expression without the column indices that its own display shows.
+/// A physical expression with its texts in quotes, and without the column indices that its own display
+/// shows.
 pub(crate) fn expression(expression: &Arc<dyn PhysicalExpr>) -> String {
-    let text = expression.to_string();
-    let mut cleaned = String::with_capacity(text.len());
-    let mut rest = text.as_str();
-    while let Some(at) = rest.find('@') {
-        cleaned.push_str(&rest[..at]);
-        rest = rest[at + 1..].trim_start_matches(|c: char| c.is_ascii_digit());
+    let quoted = Arc::clone(expression).transform_up(|node| Ok(quoted_text(node)));
+    let text = quoted.map_or_else(|_| expression.to_string(), |quoted| quoted.data.to_string());
+    display_name(&COLUMN_INDEX.replace_all(&text, "$1"))
+}
+
+/// A literal text as one that holds its quotes, which the planner's display leaves out.
+fn quoted_text(node: Arc<dyn PhysicalExpr>) -> Transformed<Arc<dyn PhysicalExpr>> {
+    let literal = node.downcast_ref::<Literal>();
+    match literal.and_then(|literal| literal.value().try_as_str().flatten()) {
+        None => Transformed::no(node),
+        Some(text) => {
+            let quoted = format!("'{}'", text.replace('\'', "''"));
+            Transformed::yes(Arc::new(Literal::new(ScalarValue::Utf8(Some(quoted)))))
+        }
     }
-    cleaned.push_str(rest);
-    display_name(&cleaned)
 }
 
 /// A column's name or an expression as SQL writes it, where the planner made it up.
@@ -71,7 +84,19 @@ pub(crate) fn duration(us: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use datafusion_expr::Operator;
+    use datafusion_physical_expr::expressions::{BinaryExpr, Column};
+
     use super::*;
+
+    #[test]
+    fn texts_stand_in_quotes_and_columns_without_their_indices() {
+        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new("s", 3));
+        let text: Arc<dyn PhysicalExpr> =
+            Arc::new(Literal::new(ScalarValue::Utf8(Some("it's a @1".to_string()))));
+        let equal: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(column, Operator::Eq, text));
+        assert_eq!(expression(&equal), "s = 'it''s a @1'");
+    }
 
     #[test]
     fn literals_read_as_sql() {

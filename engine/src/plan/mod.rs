@@ -13,6 +13,8 @@ use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
 
 use crate::changelog::Changelog;
 use crate::sql::catalog::TableDefinition;
+use crate::sql::option_values::parse_duration_us;
+use crate::sql::options::{IDLE_TIMEOUT, MAX_FUTURE};
 use crate::sql::statement::Emit;
 
 mod aggregate_calls;
@@ -169,6 +171,28 @@ pub struct SourceSpec {
     /// Rows to keep, over the delivered columns. Evaluated after the watermark: a row that is
     /// filtered out still moves time forward.
     pub filter: Option<Arc<dyn PhysicalExpr>>,
+}
+
+impl SourceSpec {
+    /// After how long a silent split no longer holds the watermark back, microseconds: as the table says, or
+    /// the job.
+    pub fn idle_timeout_us(&self, settings: &Settings) -> Option<u64> {
+        self.duration_us(IDLE_TIMEOUT)
+            .or(settings.idle_timeout_us)
+            .filter(|&timeout| timeout > 0)
+    }
+
+    /// How far ahead of the clock an event time is trusted, microseconds: as the table says, or the job.
+    pub fn max_future_us(&self, settings: &Settings) -> Option<u64> {
+        self.duration_us(MAX_FUTURE)
+            .or(settings.max_future_us)
+            .filter(|&future| future > 0)
+    }
+
+    fn duration_us(&self, option: &str) -> Option<u64> {
+        let value = self.table.option(option)?;
+        Some(parse_duration_us(value).expect("invariant: options were checked"))
+    }
 }
 
 /// How a source derives its watermark, over the delivered columns.

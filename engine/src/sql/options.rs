@@ -166,9 +166,14 @@ pub const OPTION_RULES: &[OptionRule] = &[
     rule("events-per-second", NEXMARK, Source, Count, "how fast; 0 or absent = flat out"),
     rule("seed", NEXMARK, Source, Count, "one seed gives the same events in every run"),
     rule("base-time", NEXMARK, Source, Instant, "event time of the first event"),
-    rule("scan.watermark.idle-timeout", READERS, Source, Duration, "a split without rows for this long holds the watermark no more"),
-    rule("scan.watermark.max-future", READERS, Source, Duration, "event times further ahead of the clock are clamped and counted"),
+    rule(IDLE_TIMEOUT, READERS, Source, Duration, "a split without rows for this long holds the watermark no more"),
+    rule(MAX_FUTURE, READERS, Source, Duration, "event times further ahead of the clock are clamped and counted"),
 ];
+
+/// How long a split may be silent before it no longer holds the watermark back.
+pub const IDLE_TIMEOUT: &str = "scan.watermark.idle-timeout";
+/// How far ahead of the clock event times are trusted.
+pub const MAX_FUTURE: &str = "scan.watermark.max-future";
 
 /// Checks the options of one table. An error without a place (no connector at all) belongs to the
 /// table's name.

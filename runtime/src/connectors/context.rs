@@ -209,7 +209,9 @@ impl ConnectorContext {
                         .table_error("standard input is read by two sources, but can be read only once")
                         .hint("read it through one table, and use the same columns in every statement"));
                 }
-                PreparedSource::StandardInput(StandardInput::prepare(&options, &layout, self.shards)?)
+                let readers = source.watermark.as_ref().map_or(self.shards, |_| 1);
+                let input = StandardInput::prepare(&options, &layout, self.shards, readers)?;
+                PreparedSource::StandardInput(input)
             }
             "datagen" => PreparedSource::Datagen(DatagenSource::prepare(&options, &layout)?),
             "nexmark" => PreparedSource::Nexmark(NexmarkSource::prepare(&options, &layout)?),

@@ -4,6 +4,7 @@
 //! cannot hold is told before anything runs.
 
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -17,6 +18,7 @@ use engine::formats::ndjson::{NdjsonDecoder, NdjsonOptions};
 use engine::formats::{Decoder, Encoder, FormatError};
 
 use super::decoding::MalformedPolicy;
+use super::filesystem::listing::FilePattern;
 use super::ingest::IngestLayout;
 use super::options::TableOptions;
 
@@ -210,6 +212,7 @@ impl RowFormat {
             None if is_ignoring => Ok(MalformedPolicy::Skip),
             None => Ok(MalformedPolicy::Fail),
             Some(path) => {
+                let is_new = !Path::new(path).exists();
                 let opened = File::options().create(true).append(true).open(path);
                 let file = opened.map_err(|error| {
                     options.error(
@@ -217,8 +220,32 @@ impl RowFormat {
                         format!("cannot open the dead-letter file {path}: {error}"),
                     )
                 })?;
+                if is_input(path, options) {
+                    if is_new {
+                        // Nothing has been written to it.
+                        let _ = std::fs::remove_file(path);
+                    }
+                    return Err(options
+                        .error(
+                            &letters,
+                            format!("the dead-letter file {path} is input of the table"),
+                        )
+                        .hint("name a file that the table does not read"));
+                }
                 Ok(MalformedPolicy::DeadLetter(path.into(), Arc::new(file)))
             }
         }
     }
+}
+
+/// Whether a file system table reads the file at `path`.
+fn is_input(path: &str, options: &TableOptions<'_>) -> bool {
+    let read = options.text("path").map(FilePattern::parse);
+    let files = read.and_then(|pattern| pattern.list().ok()).unwrap_or_default();
+    let Ok(path) = Path::new(path).canonicalize() else {
+        return false;
+    };
+    files
+        .iter()
+        .any(|file| file.canonicalize().is_ok_and(|file| file == path))
 }

@@ -204,8 +204,8 @@ impl Shard {
                 self.nodes[id].answers_for_windows = false;
                 (WATERMARK_END, clock.now())
             }
-            Signal::Idle => return self.push_signal(id, signal, clock),
-            Signal::Barrier { .. } => {
+            // Others' watermarks no longer wait for this shard: what it holds back goes first.
+            Signal::Idle | Signal::Barrier { .. } => {
                 self.flush_node(id, clock)?;
                 return self.push_signal(id, signal, clock);
             }

@@ -10,6 +10,7 @@ pub(crate) mod errors;
 mod inserts;
 mod optimizer;
 mod relations;
+mod sized_casts;
 mod syntax;
 mod tables;
 mod temporal;

@@ -19,6 +19,7 @@ use sqlparser::ast::{
 use crate::error::SqlError;
 use crate::functions;
 use crate::sql::position::{position_of, span_position};
+use crate::sql::query::sized_casts::sized_cast;
 
 /// Lowers a query or an expression.
 pub(crate) fn lower(syntax: &mut impl VisitMut) -> Result<(), SqlError> {
@@ -50,10 +51,14 @@ impl VisitorMut for FlinkSyntax {
 }
 
 /// `SELECT price, CAST(price AS STRING)` → the second is `price0`, as Flink names it: DataFusion leaves
-/// casts out of names, and a sink cannot have two columns of one name.
+/// casts out of names, and a sink cannot have two columns of one name. Of two equal expressions the second
+/// is named by its text and a number.
 fn number_equal_names(projection: &mut [SelectItem]) {
     let name_of = |item: &SelectItem| match item {
-        SelectItem::UnnamedExpr(expression) => column_name(expression).map(str::to_string),
+        SelectItem::UnnamedExpr(expression) => match column_name(expression) {
+            Some(name) => Some(name.to_string()),
+            None => Some(expression.to_string()),
+        },
         SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
         _ => None,
     };
@@ -112,6 +117,7 @@ fn lower_expression(expr: &mut Expr) -> Result<Option<Expr>, SqlError> {
             escape_with_backslash(pattern, escape_char)?;
             Ok(None)
         }
+        Expr::Cast { .. } => Ok(sized_cast(expr)),
         _ => Ok(None),
     }
 }
@@ -205,7 +211,7 @@ fn cast(expr: Expr, data_type: DataType) -> Expr {
     }
 }
 
-fn call(name: Ident, arguments: Vec<Expr>) -> Expr {
+pub(super) fn call(name: Ident, arguments: Vec<Expr>) -> Expr {
     Expr::Function(Function {
         name: ObjectName::from(vec![name]),
         uses_odbc_syntax: false,
@@ -337,7 +343,7 @@ fn case(condition: &Expr, then: &Expr, otherwise: &Expr) -> Expr {
     }
 }
 
-fn string(text: String) -> Expr {
+pub(super) fn string(text: String) -> Expr {
     Expr::Value(Value::SingleQuotedString(text).with_empty_span())
 }
 

@@ -1,9 +1,10 @@
 //! Files that are followed (`source.monitor-interval`): appended lines and new files appear, a
 //! partly written last line waits, a rotated or truncated file is read anew.
 //!
-//! A file belongs to the shard that the hash of its name says, whole. Each file is a split; one
-//! that has been at its end for a whole interval, while another is active, no longer holds time
-//! back, and comes back as a new split when it grows.
+//! A file belongs to the shard that the hash of its name says, whole; where event time is derived, all
+//! belong to one shard, which alone can tell that one file stands still while another grows. Each file is a
+//! split; one that has been at its end for a whole interval, while another is active, no longer holds
+//! time back, and comes back as a new split when it grows.
 //!
 //! **Invariant.** A line is delivered once its line break is there, and exactly once while its
 //! file lives; a poll reads at most one block.
@@ -53,7 +54,8 @@ pub struct FollowedFiles {
     following: Following,
     layout: IngestLayout,
     shard: usize,
-    shards: usize,
+    /// The shards that have files: the first so many.
+    readers: usize,
     files: Vec<FollowedFile>,
     text: TextRows,
     /// The file whose lines are being decoded, and the line number they start with.
@@ -82,11 +84,12 @@ impl FollowedFiles {
             .text_rows(&layout)?
             .expect("invariant: only text is followed");
         let following = table.follow.clone().expect("invariant: the table is followed");
+        let one_reader = source.watermark.is_some() || !following.pattern.may_grow();
         let mut part = FollowedFiles {
             following,
             layout,
             shard,
-            shards,
+            readers: if one_reader { 1 } else { shards },
             files: Vec::new(),
             text,
             current: None,
@@ -128,14 +131,11 @@ impl FollowedFiles {
     }
 
     fn is_mine(&self, path: &Path) -> bool {
-        if !self.following.pattern.may_grow() {
-            return self.shard == 0;
-        }
         let name = path
             .file_name()
             .map(|name| name.to_string_lossy())
             .unwrap_or_default();
-        name_hash(&name) % self.shards as u64 == self.shard as u64
+        name_hash(&name) % self.readers as u64 == self.shard as u64
     }
 
     fn new_split(&mut self) -> SplitId {
@@ -297,7 +297,7 @@ impl Source for FollowedFiles {
     }
 
     fn poll(&mut self, now: Nanos, rows_max: usize) -> Result<SourcePoll, ConnectorError> {
-        if self.shard > 0 && !self.following.pattern.may_grow() {
+        if self.shard >= self.readers {
             return Ok(SourcePoll::End);
         }
         loop {

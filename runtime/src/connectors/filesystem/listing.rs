@@ -26,6 +26,9 @@ impl FilePattern {
             FilePattern::Directory(plain)
         } else if plain.exists() || !path.contains(['*', '?', '[']) {
             FilePattern::File(plain)
+        } else if path.ends_with("**") {
+            // By itself `**` matches directories only.
+            FilePattern::Glob(format!("{path}/*"))
         } else {
             FilePattern::Glob(path.to_string())
         }
@@ -87,6 +90,18 @@ fn unreadable(path: &Path, error: &std::io::Error) -> String {
 mod tests {
     use super::*;
     use crate::connectors::testing::TemporaryDirectory;
+
+    #[test]
+    fn two_stars_at_the_end_are_all_files_below() {
+        let directory = TemporaryDirectory::create();
+        std::fs::create_dir(directory.path().join("sub")).unwrap();
+        directory.file("a.json", "");
+        directory.file("sub/b.json", "");
+        let pattern = format!("{}/**", directory.path().display());
+        let files = FilePattern::parse(&pattern).list().unwrap();
+        let expected = ["a.json", "sub/b.json"].map(|name| directory.path().join(name));
+        assert_eq!(files, expected);
+    }
 
     #[test]
     fn a_directory_is_its_visible_files_in_name_order() {

@@ -1,4 +1,6 @@
-//! `'connector' = 'stdin'`: records from standard input, decoded on all shards.
+//! `'connector' = 'stdin'`: records from standard input, decoded on all shards; or, where event time is
+//! derived from them, on one: a pipe is one ordered stream, and what is late in it, or complete, must
+//! not depend on which shard has come how far.
 //!
 //! **Invariant.** A shard never reads the descriptor: it decodes blocks that the reader thread
 //! has dealt to it, in the order of the input.
@@ -34,7 +36,7 @@ pub struct StandardInput {
 }
 
 impl StandardInput {
-    /// Checks the options; nothing is read yet.
+    /// Checks the options; nothing is read yet. The first `readers` of `shards` shards decode.
     ///
     /// # Errors
     /// A wrong option or format.
@@ -42,6 +44,7 @@ impl StandardInput {
         options: &TableOptions<'_>,
         layout: &IngestLayout,
         shards: usize,
+        readers: usize,
     ) -> Result<StandardInput, SqlError> {
         check_metadata(options.table(), &[])?;
         let FormatKind::Rows(format) = FormatKind::parse(options, Some("json"))? else {
@@ -58,7 +61,7 @@ impl StandardInput {
             layout: layout.clone(),
             compression: Compression::parse(options)?.unwrap_or(Compression::None),
             format,
-            queues: InputQueues::new(shards),
+            queues: InputQueues::new(shards, readers),
         })
     }
 }

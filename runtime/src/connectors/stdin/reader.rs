@@ -1,5 +1,6 @@
 //! The one thread that reads standard input, cuts it at record ends and deals the pieces
-//! block-cyclically to the shards.
+//! block-cyclically to the shards that decode it: all of them, or the first alone where the order of
+//! the input matters.
 //!
 //! ```text
 //! fd 0 ─▶ reader thread ─ block 0, n, … ─▶ bounded queue ─▶ shard 0
@@ -54,9 +55,13 @@ pub struct InputQueues {
 }
 
 impl InputQueues {
-    /// Queues to `shards` shards; nothing is read before [`InputQueues::start`].
-    pub fn new(shards: usize) -> InputQueues {
-        let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| sync_channel(BLOCKS_MAX)).unzip();
+    /// Queues to the first `readers` of `shards` shards, the others' are closed; nothing is read before
+    /// [`InputQueues::start`].
+    pub fn new(shards: usize, readers: usize) -> InputQueues {
+        assert!((1..=shards).contains(&readers), "invariant: some shard reads");
+        let (mut senders, receivers): (Vec<_>, Vec<_>) =
+            (0..shards).map(|_| sync_channel(BLOCKS_MAX)).unzip();
+        senders.truncate(readers);
         InputQueues {
             senders: Mutex::new(Some(senders)),
             receivers: receivers
@@ -248,7 +253,7 @@ mod tests {
 
     #[test]
     fn every_read_goes_out_at_once_as_whole_records_in_turn() {
-        let queues = InputQueues::new(2);
+        let queues = InputQueues::new(2, 2);
         let wakers: Vec<Arc<dyn Wake>> = vec![Arc::new(NoWake), Arc::new(NoWake)];
         let pieces = Pieces(vec!["a\nb", "c\nd\n", "e", "f"]);
         queues.start(
@@ -271,8 +276,23 @@ mod tests {
     }
 
     #[test]
+    fn one_reader_takes_everything_and_the_others_see_the_end() {
+        let queues = InputQueues::new(2, 1);
+        let wakers: Vec<Arc<dyn Wake>> = vec![Arc::new(NoWake), Arc::new(NoWake)];
+        let pieces = Pieces(vec!["a\n", "b\n"]);
+        let boundary = RecordBoundary::Line;
+        queues.start(pieces, "standard input", boundary, Box::new(|_| Ok(0)), wakers);
+        let lines = |shard: usize| -> Vec<u64> {
+            let receiver = queues.take_receiver(shard).unwrap();
+            receiver.iter().map(block).map(|block| block.line).collect()
+        };
+        assert_eq!(lines(1), [] as [u64; 0]);
+        assert_eq!(lines(0), [1, 2]);
+    }
+
+    #[test]
     fn a_header_goes_to_every_shard_and_lines_are_numbered_behind_it() {
-        let queues = InputQueues::new(2);
+        let queues = InputQueues::new(2, 2);
         let wakers: Vec<Arc<dyn Wake>> = vec![Arc::new(NoWake), Arc::new(NoWake)];
         let pieces = Pieces(vec!["a,b\n1,2\n", "3,4\n"]);
         let boundary = RecordBoundary::QuotedLine {
@@ -293,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_record_without_end_is_refused_within_bounded_memory() {
-        let queues = InputQueues::new(1);
+        let queues = InputQueues::new(1, 1);
         let endless = std::io::repeat(b'x');
         queues.start(
             endless,
