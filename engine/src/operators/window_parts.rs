@@ -115,6 +115,14 @@ pub(crate) fn layout_options(spec: &WindowAggregateSpec) -> LayoutOptions {
     }
 }
 
+/// Columns of a snapshot's tables that say which window, or slice, a state belongs to.
+pub(crate) const WINDOW_COLUMNS: usize = 2;
+
+/// Those columns for window `id`.
+pub(crate) fn window_columns((end, start): SliceId) -> [(&'static str, i64); WINDOW_COLUMNS] {
+    [("window end", end), ("window start", start)]
+}
+
 /// The rows of `batch` in `rows`; all of it, without a copy, for `None`.
 pub(crate) fn part_of(batch: &Batch, rows: Option<&[u32]>) -> Result<Batch, ExecutionError> {
     let Some(rows) = rows else {

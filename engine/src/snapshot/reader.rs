@@ -1,0 +1,183 @@
+//! Reading an operator's tables: of all shards that wrote, the rows that this shard takes.
+//!
+//! **Invariant.** Over all shards of the reading job every row is taken exactly once, but for copied inputs,
+//! whose rows every shard takes once.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::datatypes::{Field, Schema};
+
+use crate::error::ExecutionError;
+use crate::snapshot::{OperatorSnapshot, Placement};
+use crate::state::hash::{hash_columns, owner};
+use crate::time::{WATERMARK_NONE, WatermarkUs};
+
+/// What all shards wrote of one operator, as one shard reads it.
+#[derive(Debug)]
+pub struct StateReader<'a> {
+    /// By the shard that wrote.
+    written: Vec<&'a OperatorSnapshot>,
+    /// By input.
+    placements: Vec<Placement>,
+    shard: usize,
+    shards: usize,
+}
+
+impl<'a> StateReader<'a> {
+    /// `written` by the shards of the job before, read by shard `shard` of `shards`, where inputs lie as
+    /// `placements` says.
+    pub fn new(
+        written: Vec<&'a OperatorSnapshot>,
+        placements: Vec<Placement>,
+        shard: usize,
+        shards: usize,
+    ) -> StateReader<'a> {
+        assert!(shard < shards, "invariant: a shard is one of all");
+        StateReader {
+            written,
+            placements,
+            shard,
+            shards,
+        }
+    }
+
+    /// The watermark that all shards that wrote had been told.
+    pub fn watermark(&self) -> WatermarkUs {
+        let watermarks = self.written.iter().map(|snapshot| snapshot.watermark);
+        watermarks.min().unwrap_or(WATERMARK_NONE)
+    }
+
+    /// Late rows to go on counting from: shard 0 takes those of all.
+    pub fn late_rows(&self) -> u64 {
+        match self.shard {
+            0 => self.written.iter().map(|snapshot| snapshot.late_rows).sum(),
+            _ => 0,
+        }
+    }
+
+    /// The names of all tables, in the order in which they were written.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let first = self.written.first().copied();
+        first
+            .into_iter()
+            .flat_map(|snapshot| snapshot.tables.iter().map(|table| table.name.as_str()))
+    }
+
+    /// This shard's rows of table `name`, whose first columns are the columns `columns` of the operator's
+    /// input.
+    pub fn rows_by(&self, name: &str, columns: &[usize]) -> Result<RecordBatch, ExecutionError> {
+        self.collect(name, |column| columns.iter().position(|&input| input == column))
+    }
+
+    /// This shard's rows of table `name`, whose first columns are those of the operator's input.
+    pub fn rows(&self, name: &str) -> Result<RecordBatch, ExecutionError> {
+        self.collect(name, Some)
+    }
+
+    /// All rows of table `name`, whatever shard they belong to.
+    pub fn all_rows(&self, name: &str) -> Result<RecordBatch, ExecutionError> {
+        let parts: Vec<RecordBatch> = self
+            .written
+            .iter()
+            .filter_map(|snapshot| snapshot.table(name))
+            .map(|table| table.rows.clone())
+            .collect();
+        together(name, &parts)
+    }
+
+    fn collect(
+        &self,
+        name: &str,
+        place: impl Fn(usize) -> Option<usize>,
+    ) -> Result<RecordBatch, ExecutionError> {
+        let mut parts = Vec::new();
+        for (writer, snapshot) in self.written.iter().enumerate() {
+            let table = snapshot.table(name).ok_or_else(|| missing(name))?;
+            // A job on one shard takes everything, and copies of what every shard had only once.
+            let part = match &self.placements[table.input] {
+                Placement::Every if writer == 0 => table.rows.clone(),
+                Placement::Every => table.rows.slice(0, 0),
+                _ if self.shards == 1 => table.rows.clone(),
+                Placement::First if self.shard == 0 => table.rows.clone(),
+                Placement::Any if writer % self.shards == self.shard => table.rows.clone(),
+                Placement::First | Placement::Any => table.rows.slice(0, 0),
+                Placement::Owner(columns) => self.owned(&table.rows, columns, &place)?,
+            };
+            parts.push(part);
+        }
+        together(name, &parts)
+    }
+
+    fn owned(
+        &self,
+        rows: &RecordBatch,
+        columns: &[usize],
+        place: impl Fn(usize) -> Option<usize>,
+    ) -> Result<RecordBatch, ExecutionError> {
+        let keys: Vec<ArrayRef> = columns
+            .iter()
+            .map(|&column| {
+                place(column).expect("invariant: an operator is partitioned by columns of its key")
+            })
+            .map(|column| rows.column(column).clone())
+            .collect();
+        let mut hashes = Vec::new();
+        hash_columns(&keys, &mut hashes);
+        let is_mine: BooleanArray = hashes
+            .iter()
+            .map(|&hash| Some(owner(hash, self.shards) == self.shard))
+            .collect();
+        filter_record_batch(rows, &is_mine).map_err(|error| ExecutionError::new("restore", error))
+    }
+}
+
+fn together(name: &str, parts: &[RecordBatch]) -> Result<RecordBatch, ExecutionError> {
+    let first = parts.first().ok_or_else(|| missing(name))?;
+    concat_batches(&first.schema(), parts).map_err(|error| ExecutionError::new("restore", error))
+}
+
+fn missing(name: &str) -> ExecutionError {
+    ExecutionError::new("restore", format!("the snapshot has no table '{name}'"))
+}
+
+/// The first `width` columns of `rows` as a batch of `schema`.
+pub(crate) fn leading(rows: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBatch, ExecutionError> {
+    let columns = rows.columns()[..schema.fields().len()].to_vec();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+        .map_err(|error| ExecutionError::new("restore", error))
+}
+
+/// Whether what was `written` has the layout of what a new operator writes.
+///
+/// # Errors
+/// It has not; the message says where.
+pub fn check_layout(expected: &OperatorSnapshot, written: &OperatorSnapshot) -> Result<(), String> {
+    let names = |snapshot: &OperatorSnapshot| {
+        let names = snapshot.tables.iter().map(|table| table.name.clone());
+        names.collect::<Vec<_>>().join(", ")
+    };
+    if expected.tables.len() != written.tables.len() {
+        return Err(format!(
+            "it keeps ({}), not ({})",
+            names(expected),
+            names(written)
+        ));
+    }
+    for (expected, written) in expected.tables.iter().zip(&written.tables) {
+        let columns = |schema: &Schema| {
+            let column = |field: &Arc<Field>| format!("{} {}", field.name(), field.data_type());
+            schema.fields().iter().map(column).collect::<Vec<_>>().join(", ")
+        };
+        let (mine, theirs) = (columns(&expected.rows.schema()), columns(&written.rows.schema()));
+        if expected.name != written.name || expected.input != written.input || mine != theirs {
+            return Err(format!(
+                "it keeps {} ({mine}), not {} ({theirs})",
+                expected.name, written.name
+            ));
+        }
+    }
+    Ok(())
+}
