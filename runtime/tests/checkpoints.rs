@@ -23,8 +23,9 @@ fn write_input(folder: &Path, damaged: Option<usize>) {
     let mut files = vec![String::new(); FILES];
     for number in 0..ROWS {
         let mut row = format!(
-            "{{\"id\":{number},\"k\":{},\"ts\":\"2026-01-01 00:{:02}:{:02}\"}}",
+            "{{\"id\":{number},\"k\":{},\"ts\":\"2026-01-01 {:02}:{:02}:{:02}\"}}",
             number % 7,
+            number / 3_600,
             number / 60 % 60,
             number % 60
         );
@@ -103,7 +104,7 @@ fn check_code(output: &Output, code: i32) -> String {
 fn a_job_that_failed_goes_on_where_it_was_once_its_input_is_mended_on_any_number_of_shards() {
     let folder = folder("mended");
     let sql = job("'1' MINUTE");
-    for (damaged, shards) in [(Some(1_000), 2), (Some(2_501), 3), (Some(3_998), 1)] {
+    for (damaged, shards) in [(Some(1_000), 2), (Some(2_500), 3), (Some(3_996), 1)] {
         write_input(&folder, damaged);
         let errors = check_code(&with_checkpoints(&folder, &sql, shards, &[]), 1);
         assert!(errors.contains(".ndjson, line"), "{errors}");

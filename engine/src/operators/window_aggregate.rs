@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::AsArray;
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{FieldRef, Int64Type, SchemaRef};
 
 use crate::batch::Batch;
@@ -114,6 +114,17 @@ impl WindowAggregate {
             held_back: Vec::new(),
             late_rows: 0,
         })
+    }
+
+    /// Column `column` of the input for rows of a state table: a key, or a bound of an attached window.
+    fn partition_column(&self, rows: &RecordBatch, column: usize) -> Option<ArrayRef> {
+        let keys = self.folder.keys();
+        match keys.iter().position(|&key| key == column) {
+            Some(key) => Some(rows.column(key).clone()),
+            None => self
+                .source
+                .bound_of(column, &rows.columns()[keys.len()..], &self.input),
+        }
     }
 
     /// Windows ending at or before this have fired or are firing.
@@ -230,7 +241,7 @@ impl Operator for WindowAggregate {
 
     fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
         for name in from.names() {
-            let rows = from.rows_by(name, self.folder.keys())?;
+            let rows = from.rows_where(name, |rows, column| self.partition_column(rows, column))?;
             let keys = self.folder.keys().len();
             let bounds = |column: usize| rows.column(keys + column).as_primitive::<Int64Type>().values();
             let ids: Vec<SliceId> = bounds(0).iter().copied().zip(bounds(1).iter().copied()).collect();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int8Array, UInt32Array};
 use arrow::compute::{take, take_record_batch};
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::datatypes::{Int64Type, Schema, SchemaRef};
 
 use crate::batch::{BATCH_ROWS_MAX, Batch};
 use crate::error::ExecutionError;
@@ -71,6 +71,30 @@ impl SliceSource {
                 start: Some(columns - 1),
             },
         }
+    }
+
+    /// Column `column` of the input if it is a bound of a window, from the end and the start in microseconds
+    /// that a snapshot keeps.
+    pub fn bound_of(&self, column: usize, bounds: &[ArrayRef], input: &Schema) -> Option<ArrayRef> {
+        let (end, start) = match *self {
+            SliceSource::Time(..) => return None,
+            SliceSource::Bounds { start, end } => (end, Some(start)),
+            SliceSource::Partial { end, start } => (end, start),
+        };
+        let kept = if column == end {
+            &bounds[0]
+        } else if Some(column) == start {
+            &bounds[1]
+        } else {
+            return None;
+        };
+        let data_type = input.field(column).data_type();
+        if kept.data_type() == data_type {
+            return Some(kept.clone());
+        }
+        let times = kept.as_primitive::<Int64Type>().values().iter();
+        let words = times.map(|&time| time_in_unit(data_type, time) as u64);
+        Some(word_column(data_type, words, None))
     }
 
     /// The slices of a batch in rising order, each with its rows (`None`: all).

@@ -68,12 +68,15 @@ impl<'a> StateReader<'a> {
     /// This shard's rows of table `name`, whose first columns are the columns `columns` of the operator's
     /// input.
     pub fn rows_by(&self, name: &str, columns: &[usize]) -> Result<RecordBatch, ExecutionError> {
-        self.collect(name, |column| columns.iter().position(|&input| input == column))
+        self.rows_where(name, |rows, column| {
+            let place = columns.iter().position(|&input| input == column);
+            place.map(|place| rows.column(place).clone())
+        })
     }
 
     /// This shard's rows of table `name`, whose first columns are those of the operator's input.
     pub fn rows(&self, name: &str) -> Result<RecordBatch, ExecutionError> {
-        self.collect(name, Some)
+        self.rows_where(name, |rows, column| Some(rows.column(column).clone()))
     }
 
     /// All rows of table `name`, whatever shard they belong to.
@@ -87,10 +90,11 @@ impl<'a> StateReader<'a> {
         together(name, &parts)
     }
 
-    fn collect(
+    /// This shard's rows of table `name`; `key` gives a column of the operator's input for rows of the table.
+    pub fn rows_where(
         &self,
         name: &str,
-        place: impl Fn(usize) -> Option<usize>,
+        key: impl Fn(&RecordBatch, usize) -> Option<ArrayRef>,
     ) -> Result<RecordBatch, ExecutionError> {
         let mut parts = Vec::new();
         for (writer, snapshot) in self.written.iter().enumerate() {
@@ -103,7 +107,7 @@ impl<'a> StateReader<'a> {
                 Placement::First if self.shard == 0 => table.rows.clone(),
                 Placement::Any if writer % self.shards == self.shard => table.rows.clone(),
                 Placement::First | Placement::Any => table.rows.slice(0, 0),
-                Placement::Owner(columns) => self.owned(&table.rows, columns, &place)?,
+                Placement::Owner(columns) => self.owned(&table.rows, columns, &key)?,
             };
             parts.push(part);
         }
@@ -114,14 +118,13 @@ impl<'a> StateReader<'a> {
         &self,
         rows: &RecordBatch,
         columns: &[usize],
-        place: impl Fn(usize) -> Option<usize>,
+        key: impl Fn(&RecordBatch, usize) -> Option<ArrayRef>,
     ) -> Result<RecordBatch, ExecutionError> {
         let keys: Vec<ArrayRef> = columns
             .iter()
             .map(|&column| {
-                place(column).expect("invariant: an operator is partitioned by columns of its key")
+                key(rows, column).expect("invariant: an operator is partitioned by columns of its key")
             })
-            .map(|column| rows.column(column).clone())
             .collect();
         let mut hashes = Vec::new();
         hash_columns(&keys, &mut hashes);
