@@ -184,3 +184,66 @@ pub fn check_layout(expected: &OperatorSnapshot, written: &OperatorSnapshot) -> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::StateTable;
+
+    use arrow::array::{AsArray, Int64Array};
+    use arrow::datatypes::{DataType, Int64Type};
+
+    fn snapshot(keys: std::ops::Range<i64>) -> OperatorSnapshot {
+        let schema = Schema::new(vec![Field::new("key", DataType::Int64, true)]);
+        let watermark = keys.start;
+        let keys = Arc::new(Int64Array::from_iter_values(keys));
+        OperatorSnapshot {
+            watermark,
+            late_rows: 1,
+            tables: vec![StateTable {
+                name: "rows".into(),
+                input: 0,
+                rows: RecordBatch::try_new(Arc::new(schema), vec![keys]).unwrap(),
+            }],
+        }
+    }
+
+    /// What each of three shards takes of the rows 0..50 and 50..100 that two shards wrote.
+    fn check(placement: &Placement) -> Vec<Vec<i64>> {
+        let written = [snapshot(0..50), snapshot(50..100)];
+        let read = |shard: usize| {
+            let reader = StateReader::new(written.iter().collect(), vec![placement.clone()], shard, 3);
+            assert_eq!(reader.watermark(), 0, "the lowest");
+            assert_eq!(reader.late_rows(), if shard == 0 { 2 } else { 0 });
+            let rows = reader.rows("rows").unwrap();
+            rows.column(0).as_primitive::<Int64Type>().values().to_vec()
+        };
+        (0..3).map(read).collect()
+    }
+
+    #[test]
+    fn every_row_is_taken_by_the_one_shard_that_owns_its_key() {
+        let taken = check(&Placement::Owner(vec![0]));
+        assert!(taken.iter().all(|rows| !rows.is_empty()));
+        let mut all = taken.concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn rows_without_an_owner_stay_together_go_to_shard_0_or_are_copied() {
+        let (first, second): (Vec<i64>, Vec<i64>) = ((0..50).collect(), (50..100).collect());
+        assert_eq!(check(&Placement::Any), [first.clone(), second.clone(), vec![]]);
+        assert_eq!(check(&Placement::First), [(0..100).collect(), vec![], vec![]]);
+        assert_eq!(check(&Placement::Every), [first.clone(), first.clone(), first]);
+    }
+
+    #[test]
+    fn a_layout_that_differs_is_told_by_its_columns() {
+        let mut other = snapshot(0..1);
+        other.tables[0].name = "groups".into();
+        assert_eq!(check_layout(&snapshot(0..9), &snapshot(3..4)), Ok(()));
+        let error = check_layout(&snapshot(0..9), &other).unwrap_err();
+        assert_eq!(error, "it keeps rows (key Int64), not groups (key Int64)");
+    }
+}
