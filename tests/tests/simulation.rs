@@ -14,10 +14,10 @@ fn thirty_seeds_keep_every_promise() {
 }
 
 #[test]
-fn two_hundred_jobs_that_crash_lose_nothing_and_write_nothing_twice() {
+fn sixty_jobs_that_crash_lose_nothing_and_write_nothing_twice() {
     let mut plans = Plans::default();
     let (mut crashes, mut restores, mut commits) = (0, 0, 0);
-    for seed in 0..200 {
+    for seed in 0..60 {
         match recovery::run_seed(seed, &mut plans, false) {
             Ok(report) => {
                 crashes += report.crashes;
@@ -28,7 +28,7 @@ fn two_hundred_jobs_that_crash_lose_nothing_and_write_nothing_twice() {
         }
     }
     println!("{crashes} crashes, {restores} restores, {commits} commits");
-    assert!(restores > 100, "the seeds must reach what they are there for");
+    assert!(restores > 30, "the seeds must reach what they are there for");
 }
 
 #[test]

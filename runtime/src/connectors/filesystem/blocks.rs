@@ -62,7 +62,11 @@ impl FileBlocks {
         buffer.clear();
         let start = block * self.block_bytes;
         assert!(start < self.end, "invariant: only blocks of the file are read");
-        self.read_block(start, (start + self.block_bytes).min(self.end), buffer)
+        let records = self.read_block(start, (start + self.block_bytes).min(self.end), buffer)?;
+        if records.is_none() {
+            buffer.clear();
+        }
+        Ok(records)
     }
 
     /// Records that start in `start..end`.
