@@ -73,6 +73,7 @@ fn check_seed(seed: u64, plans: &mut Plans, print: bool) -> Result<Report, Strin
             ..Report::default()
         },
         now: 1,
+        trace: trace.clone(),
     };
     loop {
         let found = keeper.recover(scenario.shards)?;
@@ -83,7 +84,7 @@ fn check_seed(seed: u64, plans: &mut Plans, print: bool) -> Result<Report, Strin
         let crashes = job.report.crashes < CRASHES_MAX && random.random_range(0..5) > 0;
         let crash_at = crashes.then(|| random.random_range(1..1_500));
         let run_random = SmallRng::seed_from_u64(random.random());
-        let is_done = job.attempt(&scenario, plans, &mut keeper, found, crash_at, run_random, &trace)?;
+        let is_done = job.attempt(&scenario, plans, &mut keeper, found, crash_at, run_random)?;
         if is_done {
             break;
         }
@@ -114,6 +115,7 @@ struct Job<'a> {
     outside: SharedOutside,
     report: Report,
     now: u64,
+    trace: Trace,
 }
 
 impl Job<'_> {
@@ -126,7 +128,6 @@ impl Job<'_> {
         found: Found,
         crash_at: Option<u64>,
         random: SmallRng,
-        trace: &Trace,
     ) -> Result<bool, String> {
         let plan = with_flush_interval(
             &plans.get(&self.query, scenario.two_phase),
@@ -151,7 +152,7 @@ impl Job<'_> {
             self.rows,
             &deals,
             random,
-            trace.clone(),
+            self.trace.clone(),
             Some(epochs),
         );
         let mut commits = Vec::new();
