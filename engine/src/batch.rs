@@ -56,7 +56,7 @@ impl Op {
     }
 }
 
-/// Nanoseconds since the process started, as the runtime stamped it; opaque to the engine.
+/// Nanoseconds since 1970, as the runtime stamped it; the same in the process that goes on from a snapshot.
 pub type ArrivalNs = u64;
 
 /// Columns of equal length that travel together along one edge.

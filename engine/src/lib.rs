@@ -29,5 +29,6 @@ pub mod sql;
 
 pub mod operators;
 pub mod plan;
+pub mod snapshot;
 
 pub mod compile;

@@ -9,8 +9,9 @@ use std::sync::mpsc::Sender;
 
 use engine::plan::{NodeId, NodeKind, PlanNode, StreamPlan};
 use engine::time::WATERMARK_NONE;
+use shards::checkpoint::{Restore, ShardSnapshot, SnapshotSink};
 use shards::clock::Nanos;
-use shards::connector::{Sink, Source};
+use shards::connector::{ConnectorError, Sink, Source};
 use shards::epoch;
 use shards::mesh::{MeshConfig, MeshEndpoint, mesh};
 use shards::shard::{Shard, ShardConfig, ShardError, ShardParts, Step, edges};
@@ -46,6 +47,7 @@ pub fn assemble(
     connectors: &Arc<dyn ConnectorFactory>,
     clock: ProcessClock,
     events: &Sender<Event>,
+    epochs: Epochs,
 ) -> Assembly {
     let control = epoch::Control::new(shards);
     let wakers: Vec<Arc<ShardWaker>> = (0..shards).map(|_| Arc::default()).collect();
@@ -61,6 +63,8 @@ pub fn assemble(
                 connectors: connectors.clone(),
                 control: control.clone(),
                 endpoint,
+                epochs: epochs.clone(),
+                events: events.clone(),
             };
             let (measurements, events) = (measurements.clone(), events.clone());
             let tick_ns = idle_tick_ns(plan);
@@ -112,6 +116,10 @@ impl JobView for ShardsView {
         self.control.request_stop();
     }
 
+    fn request_epoch(&self) {
+        self.control.request_epoch();
+    }
+
     fn abort(&self) {
         self.control.abort();
     }
@@ -132,6 +140,27 @@ struct Blueprint {
     connectors: Arc<dyn ConnectorFactory>,
     control: Arc<epoch::Control>,
     endpoint: MeshEndpoint,
+    epochs: Epochs,
+    events: Sender<Event>,
+}
+
+/// Whether shards hand over snapshots, and what they go on from.
+#[derive(Clone, Debug, Default)]
+pub struct Epochs {
+    /// Somebody takes their snapshots.
+    pub taken: bool,
+    /// The job before.
+    pub restore: Option<Restore>,
+}
+
+/// Hands a shard's snapshots to the control thread.
+struct Courier(Sender<Event>);
+
+impl SnapshotSink for Courier {
+    fn take(&mut self, snapshot: ShardSnapshot) -> Result<(), ConnectorError> {
+        let sent = self.0.send(Event::Captured(Box::new(snapshot)));
+        sent.map_err(|_| ConnectorError::new("the control thread is gone"))
+    }
 }
 
 impl Blueprint {
@@ -149,6 +178,11 @@ impl Blueprint {
             endpoint: self.endpoint,
             control: self.control,
             config: ShardConfig::default(),
+            snapshots: self
+                .epochs
+                .taken
+                .then(|| Box::new(Courier(self.events)) as Box<dyn SnapshotSink>),
+            restore: self.epochs.restore,
         };
         Shard::new(parts).map_err(|error| error.to_string())
     }

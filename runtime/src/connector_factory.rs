@@ -3,7 +3,8 @@
 use arrow::datatypes::SchemaRef;
 use engine::changelog::Changelog;
 use engine::plan::{NodeId, SinkSpec, SourceSpec};
-use shards::connector::{ConnectorError, Sink, Source};
+use shards::connector::{ConnectorError, Prepared, Sink, Source};
+use shards::epoch::Epoch;
 
 use crate::connectors::{self, ConnectorContext, Wake};
 use crate::executor::ShardWaker;
@@ -50,6 +51,24 @@ pub trait ConnectorFactory: Send + Sync {
     fn output_closed(&self) -> bool {
         false
     }
+
+    /// Shows output that an epoch prepared; what is shown already stays as it is.
+    ///
+    /// # Errors
+    /// It is lost, or cannot be shown.
+    fn commit(&self, prepared: &[Prepared]) -> Result<(), ConnectorError>;
+
+    /// Takes back what `job` wrote behind `epoch` and never committed.
+    ///
+    /// # Errors
+    /// The outside world refuses.
+    fn abort_after(&self, job: &str, epoch: Epoch) -> Result<(), ConnectorError>;
+
+    /// What a job with checkpoints must know of its sources, one a line.
+    ///
+    /// # Errors
+    /// A source would be read from its beginning again.
+    fn check_positions(&self) -> Result<Vec<String>, ConnectorError>;
 }
 
 impl ConnectorFactory for ConnectorContext {
@@ -81,6 +100,18 @@ impl ConnectorFactory for ConnectorContext {
 
     fn output_closed(&self) -> bool {
         self.stdout_closed()
+    }
+
+    fn commit(&self, prepared: &[Prepared]) -> Result<(), ConnectorError> {
+        ConnectorContext::commit(self, prepared)
+    }
+
+    fn abort_after(&self, job: &str, epoch: Epoch) -> Result<(), ConnectorError> {
+        ConnectorContext::abort_after(self, job, epoch)
+    }
+
+    fn check_positions(&self) -> Result<Vec<String>, ConnectorError> {
+        ConnectorContext::check_positions(self)
     }
 }
 

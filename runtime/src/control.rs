@@ -1,18 +1,20 @@
 //! The control thread: listens to shards and signals until every shard has ended.
 //!
 //! It is the thread that called, and is not pinned. It renews the progress line, asks for
-//! histograms and writes them, turns signals into a graceful stop, and stops all shards when one
-//! fails.
+//! histograms and writes them, asks for epochs and makes them durable, turns signals into a graceful
+//! stop, and stops all shards when one fails.
 //!
-//! **Invariant.** It touches no row: a shard never waits for it.
+//! **Invariant.** A shard never waits for it.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use shards::checkpoint::ShardSnapshot;
 use shards::clock::Clock;
 use shards::profile::ShardProfile;
 
+use crate::checkpoints::coordinator::Coordinator;
 use crate::clock::ProcessClock;
 use crate::events::{Event, Failure};
 use crate::histograms::log::HistogramLog;
@@ -27,6 +29,9 @@ pub trait JobView {
 
     /// Asks for a last epoch: sources stop at a record boundary, sinks finish.
     fn request_stop(&self);
+
+    /// Asks for the next epoch.
+    fn request_epoch(&self);
 
     /// Makes every shard end at once.
     fn abort(&self);
@@ -78,6 +83,7 @@ pub struct Control<'a> {
     awaited: usize,
     dump_to_terminal: bool,
     log: Option<HistogramLog>,
+    coordinator: Option<Coordinator>,
 }
 
 impl<'a> Control<'a> {
@@ -107,13 +113,21 @@ impl<'a> Control<'a> {
             awaited: 0,
             dump_to_terminal: false,
             log,
+            coordinator: None,
         })
+    }
+
+    /// The same with epochs.
+    #[must_use]
+    pub fn with_epochs(mut self, coordinator: Option<Coordinator>) -> Control<'a> {
+        self.coordinator = coordinator;
+        self
     }
 
     /// Listens until every shard has ended.
     pub fn supervise(mut self, events: &Receiver<Event>) -> Ending {
         while self.alive.iter().any(|&alive| alive) {
-            match events.recv_timeout(PROGRESS_INTERVAL) {
+            match events.recv_timeout(self.patience()) {
                 Ok(event) => self.take(event),
                 Err(RecvTimeoutError::Timeout) => {}
                 // Every shard tells its end before it lets go of the queue.
@@ -127,8 +141,32 @@ impl<'a> Control<'a> {
         self.ending
     }
 
+    /// How long to listen before looking at the clock.
+    fn patience(&self) -> Duration {
+        self.coordinator
+            .as_ref()
+            .map_or(PROGRESS_INTERVAL, |coordinator| {
+                PROGRESS_INTERVAL.min(coordinator.interval() / 4)
+            })
+    }
+
+    /// A shard's part of an epoch; if the epoch cannot be made durable, the job must not go on.
+    fn captured(&mut self, snapshot: ShardSnapshot) {
+        let shard = snapshot.shard;
+        let coordinator = self.coordinator.as_mut();
+        let coordinator = coordinator.expect("invariant: shards hand parts over where somebody takes them");
+        if let Err(message) = coordinator.take(snapshot) {
+            self.ending.failure.get_or_insert((shard, Failure::Job(message)));
+            self.coordinator = None;
+            self.view.abort();
+        }
+    }
+
     fn take(&mut self, event: Event) {
         match event {
+            // Once an epoch has failed, later ones must not become seen.
+            Event::Captured(_) if self.coordinator.is_none() => {}
+            Event::Captured(snapshot) => self.captured(*snapshot),
             Event::Ready(shard) => tracing::debug!(shard, "shard is ready"),
             Event::Measured(profile) => self.measured(&profile),
             Event::Signal(signal) => self.signal(signal),
@@ -170,9 +208,15 @@ impl<'a> Control<'a> {
 
     /// What is due by the clock.
     fn tick(&mut self) {
-        let now = Duration::from_nanos(self.clock.now());
+        let now = self.clock.elapsed();
         if self.line.is_due(now) {
             self.line.renew(&self.view.progress(), now, self.clock.wall_us());
+        }
+        if self.ending.stopped_by.is_none()
+            && let Some(coordinator) = &mut self.coordinator
+            && coordinator.is_due(now)
+        {
+            self.view.request_epoch();
         }
         if self.log.is_some() && self.awaited == 0 && now - self.interval_start >= self.interval_length {
             self.ask_for_measurements();
@@ -194,7 +238,7 @@ impl<'a> Control<'a> {
     /// Keeps what was measured in this interval, and writes it where asked.
     fn end_interval(&mut self) {
         let interval = std::mem::take(&mut self.interval);
-        let now = Duration::from_nanos(self.clock.now());
+        let now = self.clock.elapsed();
         for (tag, histogram) in &interval {
             merge(&mut self.ending.histograms, tag, histogram);
         }

@@ -1,5 +1,6 @@
 //! What reaches the control thread: one queue for shards and signals.
 
+use shards::checkpoint::ShardSnapshot;
 use shards::profile::ShardProfile;
 
 /// Something that the control thread must know.
@@ -11,6 +12,8 @@ pub enum Event {
     Ended(usize, Result<(), Failure>),
     /// What a shard measured since it last told.
     Measured(Box<ShardProfile>),
+    /// A shard's part of an epoch.
+    Captured(Box<ShardSnapshot>),
     /// A signal of this number was delivered to the process.
     Signal(i32),
 }

@@ -10,6 +10,7 @@ pub mod job;
 pub mod bench;
 
 pub mod assembly;
+pub mod checkpoints;
 pub mod connector_factory;
 pub mod control;
 pub mod run_job;

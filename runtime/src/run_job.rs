@@ -12,11 +12,15 @@ use std::time::Duration;
 use engine::error::SqlError;
 use engine::plan::{NodeKind, StreamPlan};
 use shards::clock::Clock;
+use shards::connector::ConnectorError;
 use thiserror::Error;
 
-use crate::assembly::{self, Assembly};
+use crate::assembly::{self, Assembly, Epochs};
+use crate::checkpoints::coordinator::Coordinator;
+use crate::checkpoints::{CheckpointOptions, Recovered};
 use crate::clock::ProcessClock;
 use crate::connector_factory::ConnectorFactory;
+use crate::connectors::filesystem::sink::SinkEpochs;
 use crate::connectors::{ConnectorConfig, ConnectorContext, Wake};
 use crate::control::{Control, ControlOptions, JobView};
 use crate::events::Failure;
@@ -48,6 +52,8 @@ pub struct RunOptions {
     pub histogram_interval: Duration,
     /// Where rows come from and go to.
     pub connectors: Connectors,
+    /// Where its checkpoints lie, if it takes any.
+    pub checkpoints: CheckpointOptions,
 }
 
 /// Where rows come from and go to.
@@ -97,6 +103,7 @@ impl RunOptions {
             histogram_directory: None,
             histogram_interval: Duration::from_secs(10),
             connectors: Connectors::Configured(ConnectorConfig::default()),
+            checkpoints: CheckpointOptions::default(),
         }
     }
 }
@@ -111,19 +118,37 @@ pub fn run_job(job: &Job, options: &RunOptions) -> Result<RunReport, RunError> {
         return Err(RunError::Usage("a job runs on at least one shard".into()));
     }
     let executor = choose_executor(options)?;
-    let connectors = prepare(&job.plan, shards, &options.connectors)?;
     let clock = ProcessClock::start();
+    let recovered = options
+        .checkpoints
+        .open(&job.plan, || format!("{:x}", clock.now()))
+        .map_err(RunError::Start)?;
+    let connectors = prepare(&job.plan, shards, &options.connectors, recovered.as_ref())?;
+    if let Some(recovered) = &recovered {
+        settle(recovered, connectors.as_ref()).map_err(|error| RunError::Start(error.message))?;
+        if recovered.finished {
+            tell(
+                "note: the job came to its end before; start it with another checkpoint directory to run it again",
+            );
+            return Ok(RunReport::default());
+        }
+    }
+    let epochs = Epochs {
+        taken: recovered.is_some(),
+        restore: recovered.as_ref().and_then(|recovered| recovered.restore.clone()),
+    };
     let cpu_before = resources::cpu_time();
     let (events, receiver) = channel();
     let Assembly { view, wakers, makers } =
-        assembly::assemble(&job.plan, shards, &connectors, clock, &events);
+        assembly::assemble(&job.plan, shards, &connectors, clock, &events, epochs);
     let control_options = ControlOptions {
         progress: options.progress,
         histogram_directory: options.histogram_directory.as_deref(),
         histogram_interval: options.histogram_interval,
     };
     let control = Control::new(&view, shards, clock, &control_options)
-        .map_err(|error| RunError::Usage(error.to_string()))?;
+        .map_err(|error| RunError::Usage(error.to_string()))?
+        .with_epochs(recovered.map(|recovered| Coordinator::new(recovered, connectors.clone(), shards)));
     let listener = options
         .signals
         .then(|| SignalListener::start(events.clone()))
@@ -153,7 +178,7 @@ pub fn run_job(job: &Job, options: &RunOptions) -> Result<RunReport, RunError> {
     let causes = join(handles);
     let report = RunReport {
         progress: view.progress(),
-        elapsed: Duration::from_nanos(clock.now()),
+        elapsed: clock.elapsed(),
         cpu: resources::cpu_time().saturating_sub(cpu_before),
         peak_memory_bytes: resources::peak_memory_bytes(),
         histograms: ending.histograms,
@@ -176,6 +201,18 @@ pub fn run_job(job: &Job, options: &RunOptions) -> Result<RunReport, RunError> {
         }
         None => Ok(report),
     }
+}
+
+/// Makes the outside world what it was when the epoch to go on from was committed: its output is shown, what came
+/// behind it is taken back.
+fn settle(recovered: &Recovered, connectors: &dyn ConnectorFactory) -> Result<(), ConnectorError> {
+    for note in connectors.check_positions()? {
+        tell(&format!("note: {note}"));
+    }
+    connectors.commit(&recovered.prepared())?;
+    connectors.abort_after(&recovered.job, recovered.epoch)?;
+    let overtaken = recovered.storage.delete_overtaken(recovered.epoch);
+    overtaken.map_err(ConnectorError::new)
 }
 
 /// Shards that share a core must not spin: they would keep each other from it.
@@ -208,11 +245,17 @@ fn prepare(
     plan: &StreamPlan,
     shards: usize,
     connectors: &Connectors,
+    recovered: Option<&Recovered>,
 ) -> Result<Arc<dyn ConnectorFactory>, RunError> {
     match connectors {
         Connectors::Given(factory) => Ok(factory.clone()),
         Connectors::Configured(config) => {
-            match ConnectorContext::prepare_with(plan, shards, config.clone()) {
+            let mut config = config.clone();
+            config.epochs = recovered.map(|recovered| SinkEpochs {
+                job: recovered.job.clone(),
+                first: recovered.epoch + 1,
+            });
+            match ConnectorContext::prepare_with(plan, shards, config) {
                 Ok(context) => Ok(Arc::new(context)),
                 Err(error) if blames_a_path(plan, &error) => Err(RunError::Path(error)),
                 Err(error) => Err(RunError::Sql(error)),

@@ -14,7 +14,7 @@ pub const EVENT_LATENCY: &str = "event-latency";
 pub const WINDOW_DELAY: &str = "window-delay";
 
 /// What a job did and what it took.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RunReport {
     /// Rows in and out, late and malformed ones.
     pub progress: Progress,

@@ -31,6 +31,21 @@ impl ConnectorError {
     }
 }
 
+/// Where a split is to be read on, in the words of its connector.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SplitPosition {
+    /// The split's name: the same in every run and for every number of shards. Parts of one split that
+    /// several shards read have the same name and a position each.
+    pub split: String,
+    /// The position.
+    pub position: String,
+}
+
+/// Output that has been written and is not seen yet, in the words of its connector: enough to show it, also
+/// after a restart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Prepared(pub String);
+
 /// What a poll of a source found.
 #[derive(Debug)]
 pub enum SourcePoll {
@@ -65,6 +80,27 @@ pub trait Source {
     /// Rows that are there, at most `rows_max` of them; does not block.
     fn poll(&mut self, now: Nanos, rows_max: usize) -> Result<SourcePoll, ConnectorError>;
 
+    /// Where this part's splits are to be read on, those that have ended included; rows that were handed out
+    /// are behind it, all others before. Empty where a source cannot go back: then what was read is lost
+    /// with the process.
+    fn positions(&self) -> Vec<SplitPosition> {
+        Vec::new()
+    }
+
+    /// Goes on from `positions`, those of all parts on all shards of the job before, whose number may have
+    /// been another. Called once, before anything else.
+    ///
+    /// # Errors
+    /// What was read then is not there any more.
+    fn restore(&mut self, _positions: &[SplitPosition]) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    /// The name of a split of this part, as in its positions.
+    fn split_name(&self, split: SplitId) -> String {
+        split.to_string()
+    }
+
     /// What it has read so far.
     fn statistics(&self) -> SourceStatistics {
         SourceStatistics::default()
@@ -93,6 +129,17 @@ pub trait Sink {
 
     /// Hands on what is buffered: called when the shard has nothing else to do, and at intervals.
     fn flush(&mut self) -> Result<(), ConnectorError>;
+
+    /// The end of an epoch: what was written since the last one is complete on its medium and will be seen
+    /// once it is committed. Answers what must be committed; nothing where rows are seen as they are written.
+    /// Called behind `flush`; once more after `close` where the input has ended.
+    ///
+    /// # Errors
+    /// The medium refuses; the job stops.
+    fn prepare(&mut self) -> Result<Vec<Prepared>, ConnectorError> {
+        self.flush()?;
+        Ok(Vec::new())
+    }
 
     /// The input has ended or the job stops gracefully: everything written becomes final. Called
     /// until it answers true, then never again.

@@ -52,9 +52,12 @@ impl Control {
         })
     }
 
-    /// Asks for the next epoch.
+    /// Asks for the next epoch; nothing follows the last one.
     pub fn request_epoch(&self) {
-        self.requested.fetch_add(2, Ordering::AcqRel);
+        let raise = |word: u64| (word & 1 == 0).then_some(word + 2);
+        let _ = self
+            .requested
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, raise);
         self.wake_all();
     }
 
@@ -151,6 +154,7 @@ mod tests {
         control.request_epoch();
         control.request_stop();
         control.request_stop();
+        control.request_epoch();
         assert_eq!(control.request(), Request { epoch: 2, stop: true });
     }
 

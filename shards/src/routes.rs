@@ -4,17 +4,12 @@
 //! number of shards. It never looks at anything but the hash.
 
 use arrow::array::ArrayRef;
-use engine::state::hash::{KEY_GROUPS, hash_columns, key_group};
+use engine::state::hash::hash_columns;
+pub use engine::state::hash::owner;
 
 /// Parts of a batch that are counted and placed side by side. One counter bumped row after row is a chain of
 /// loads that wait for stores; four chains overlap.
 const LANES: usize = 4;
-
-/// The shard that owns a hash: key groups lie over the shards in ranges.
-#[inline]
-pub fn owner(hash: u64, shards: usize) -> usize {
-    key_group(hash) * shards / KEY_GROUPS
-}
 
 /// The owners of the rows of one batch.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use tests::conformance::program::Program;
-use tests::conformance::run;
+use tests::conformance::{Restarts, run};
 
 /// Programs that cannot pass yet, each with the reason. One that passes must leave this list.
 const NOT_YET: [(&str, &str); 1] = [(
@@ -29,11 +29,23 @@ fn flinks_programs_give_flinks_results() {
     let only = std::env::var("VELOCORE_PROGRAM").ok();
     let mut programs = Program::read_all(&path).expect("the programs can be read");
     programs.retain(|program| only.as_ref().is_none_or(|only| program.id.contains(only)));
-    for shards in [1, 3] {
+    let modes: [(&[usize], Restarts); 8] = [
+        (&[1], Restarts::Never),
+        (&[3], Restarts::Never),
+        (&[1], Restarts::AtPoint),
+        (&[3], Restarts::AtPoint),
+        (&[1], Restarts::AfterEveryRow),
+        (&[3], Restarts::AfterEveryRow),
+        (&[1, 3, 2], Restarts::AtPoint),
+        (&[1, 3, 2], Restarts::AfterEveryRow),
+    ];
+    let mut broken = Vec::new();
+    for (shards, restarts) in modes {
+        let mode = format!("shards {shards:?}, restarts {restarts:?}");
         let mut failures = Vec::new();
         let mut not_yet = Vec::new();
         for program in &programs {
-            let outcome = catch_unwind(AssertUnwindSafe(|| run(program, shards)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| run(program, shards, restarts)));
             let outcome = outcome.unwrap_or_else(|panic| {
                 let text = panic.downcast_ref::<String>().cloned();
                 Err(format!("panic: {}", text.unwrap_or_default()))
@@ -47,14 +59,11 @@ fn flinks_programs_give_flinks_results() {
             }
         }
         println!(
-            "{} of {} programs pass on {shards} shards; not yet: {not_yet:?}",
+            "{} of {} programs pass, {mode}; not yet: {not_yet:?}",
             programs.len() - failures.len() - not_yet.len(),
             programs.len()
         );
-        assert!(
-            failures.is_empty(),
-            "on {shards} shards:\n{}",
-            failures.join("\n")
-        );
+        broken.extend(failures.into_iter().map(|failure| format!("{mode}: {failure}")));
     }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
 }

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, TypeSignature, Volatility};
@@ -77,8 +77,19 @@ impl AggregateUDFImpl for End {
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        Ok(vec![args.return_field])
+        Ok(vec![list_of("values", args.return_field.data_type())])
     }
+}
+
+/// A list of values of that type: what a snapshot keeps of an accumulator.
+fn list_of(name: &str, data_type: &DataType) -> FieldRef {
+    let item = Field::new_list_field(data_type.clone(), true);
+    Arc::new(Field::new_list(name, item, true))
+}
+
+/// The lists of a state, one by one.
+fn lists(state: &ArrayRef) -> impl Iterator<Item = ArrayRef> + '_ {
+    state.as_list::<i32>().iter().flatten()
 }
 
 /// The values that may still be the first (or last) one.
@@ -140,11 +151,13 @@ impl Accumulator for Values {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![self.evaluate()?])
+        let values = self.values.make_contiguous();
+        let list = ScalarValue::new_list_nullable(values, &self.nothing.data_type());
+        Ok(vec![ScalarValue::List(list)])
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        self.update_batch(states)
+        lists(&states[0]).try_for_each(|values| self.update_batch(&[values]))
     }
 }
 
@@ -175,7 +188,12 @@ impl AggregateUDFImpl for Lag {
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        Ok(vec![args.return_field])
+        let data_type = args.return_field.data_type();
+        Ok(vec![
+            list_of("rows", data_type),
+            Arc::new(Field::new("distance", DataType::Int64, true)),
+            Arc::new(Field::new("nothing", data_type.clone(), true)),
+        ])
     }
 }
 
@@ -219,10 +237,26 @@ impl Accumulator for Before {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(self.rows.iter().cloned().collect())
+        let rows = self.rows.make_contiguous();
+        let list = ScalarValue::new_list_nullable(rows, &self.nothing.data_type());
+        let distance = i64::try_from(self.distance).unwrap_or(i64::MAX);
+        Ok(vec![
+            ScalarValue::List(list),
+            ScalarValue::Int64(Some(distance)),
+            self.nothing.clone(),
+        ])
     }
 
+    /// Takes a state back; rows of several cannot be put in order.
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        self.update_batch(states)
+        for (row, rows) in lists(&states[0]).enumerate() {
+            let distance = ScalarValue::try_from_array(&states[1], row)?;
+            if let ScalarValue::Int64(Some(distance)) = distance {
+                self.distance = usize::try_from(distance).unwrap_or(0);
+            }
+            self.nothing = ScalarValue::try_from_array(&states[2], row)?;
+            self.update_batch(&[rows])?;
+        }
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Shared by the keyed aggregations. It never emits.
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, RecordBatch};
 
 use crate::batch::Batch;
 use crate::error::ExecutionError;
@@ -33,6 +33,22 @@ impl Folder {
             packer,
             groups: Vec::new(),
         }
+    }
+
+    /// The columns of the input that are keys.
+    pub fn keys(&self) -> &[usize] {
+        &self.keys
+    }
+
+    /// Reads the part of a snapshot's table `name` into `state`; `more` columns follow the keys.
+    pub fn thaw(
+        &mut self,
+        name: &str,
+        rows: &RecordBatch,
+        more: usize,
+        state: &mut GroupState,
+    ) -> Result<(), ExecutionError> {
+        state.thaw(name, rows, more, &mut self.packer)
     }
 
     /// Folds all rows of `batch` into `state`, noting in `tracker` what changes.

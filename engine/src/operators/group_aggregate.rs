@@ -14,6 +14,7 @@ use crate::error::ExecutionError;
 use crate::operators::folder::Folder;
 use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics, Output};
 use crate::plan::GroupAggregateSpec;
+use crate::snapshot::{StateReader, StateWriter};
 use crate::sql::statement::Emit;
 use crate::state::accumulators::layout::LayoutOptions;
 use crate::state::accumulators::{AggregateLayout, GroupState};
@@ -173,6 +174,25 @@ impl Operator for GroupAggregate {
         }
         let changes = self.tracker.drain(&mut self.state)?;
         self.emit_changes(changes, out)
+    }
+
+    fn snapshot(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+        assert!(
+            self.tracker.is_clean() && self.next.is_none(),
+            "invariant: an operator is flushed before its snapshot"
+        );
+        self.state.freeze(&[], into)
+    }
+
+    fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
+        for name in from.names() {
+            let rows = from.rows_by(name, self.folder.keys())?;
+            self.folder.thaw(name, &rows, 0, &mut self.state)?;
+        }
+        if self.emit != Emit::Final {
+            self.tracker.restore(&self.state);
+        }
+        Ok(())
     }
 
     fn statistics(&self) -> OperatorStatistics {

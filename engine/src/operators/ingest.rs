@@ -187,6 +187,18 @@ impl Ingest {
         }
     }
 
+    /// Split `split` had promised `watermark` when a snapshot was taken; it is told once more.
+    pub fn restore_split(&mut self, split: u32, watermark: WatermarkUs, out: &mut Vec<IngestOutput>) {
+        if watermark != WATERMARK_NONE {
+            self.promise(split, watermark, out);
+        }
+    }
+
+    /// What each split has promised so far.
+    pub fn promised(&self) -> impl Iterator<Item = (u32, WatermarkUs)> + '_ {
+        self.splits.iter().map(|(&split, state)| (split, state.promised))
+    }
+
     /// The merged watermark; `None` if the source has none.
     pub fn watermark(&self) -> Option<WatermarkUs> {
         self.watermark.as_ref().map(|_| self.merge.merged())

@@ -15,8 +15,10 @@ use crate::error::ExecutionError;
 use crate::operators::ingest::micros;
 use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics, Output};
 use crate::plan::RankSpec;
+use crate::snapshot::{StateReader, StateWriter};
 use crate::state::changes::rows_of;
 use crate::state::group_table::{GroupIndex, GroupTable};
+use crate::state::key_columns::named_keys;
 use crate::state::keys::{KeyLayout, KeyPacker};
 use crate::state::row_store::{NO_ROW, RowId, RowStore};
 use crate::time::{WATERMARK_NONE, WatermarkUs};
@@ -174,6 +176,40 @@ impl Operator for KeepFirst {
             }
         }
         Ok(Firing::Done)
+    }
+
+    fn snapshot(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+        assert!(
+            self.ready.is_empty(),
+            "invariant: no firing is unfinished at a barrier"
+        );
+        let waiting = self.firsts.iter().filter_map(|first| match first {
+            First::Waiting { row, .. } => Some(*row),
+            First::None | First::Out => None,
+        });
+        into.add("waiting", 0, self.store.gather(&waiting.collect::<Vec<_>>())?);
+        let groups = (0..).zip(&self.firsts);
+        let groups: Vec<GroupIndex> = groups
+            .filter(|(_, first)| **first == First::Out)
+            .map(|(group, _)| group)
+            .collect();
+        into.add_columns("out", 0, named_keys(&self.table, &groups), groups.len())
+    }
+
+    fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
+        let out = from.rows_by("out", &self.partition)?;
+        let mut groups = Vec::with_capacity(out.num_rows());
+        self.table
+            .find_or_insert(&mut self.packer, out.columns(), out.num_rows(), &mut groups);
+        self.firsts.resize(self.table.len(), First::None);
+        for group in groups {
+            self.firsts[group as usize] = First::Out;
+        }
+        let waiting = Batch::append(from.rows("waiting")?, 0);
+        self.process(0, waiting, &mut Output::new())?;
+        self.watermark = from.watermark();
+        self.late_rows = from.late_rows();
+        Ok(())
     }
 
     fn statistics(&self) -> OperatorStatistics {

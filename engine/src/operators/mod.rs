@@ -28,6 +28,7 @@ use arrow::array::{Int8Array, RecordBatch};
 
 use crate::batch::{ArrivalNs, Batch};
 use crate::error::ExecutionError;
+use crate::snapshot::{StateReader, StateWriter};
 use crate::time::WatermarkUs;
 
 /// Rows that a firing operator emits at most before it lets the shard do something else.
@@ -76,6 +77,17 @@ pub trait Operator {
     /// rows of an earlier event time later.
     fn output_watermark(&self, watermark: WatermarkUs) -> WatermarkUs {
         watermark
+    }
+
+    /// Writes everything it holds, as tables that any number of shards can read. Called behind a barrier:
+    /// after a flush, and never while a firing is unfinished.
+    fn snapshot(&mut self, _into: &mut StateWriter) -> Result<(), ExecutionError> {
+        Ok(())
+    }
+
+    /// Takes back this shard's part of what was written. Called once, before anything else.
+    fn restore(&mut self, _from: &StateReader<'_>) -> Result<(), ExecutionError> {
+        Ok(())
     }
 
     /// What the operator holds.

@@ -11,6 +11,7 @@ use crate::batch::{Batch, Op};
 use crate::error::ExecutionError;
 use crate::operators::{Operator, OperatorStatistics, Output};
 use crate::plan::NormalizeSpec;
+use crate::snapshot::{StateReader, StateWriter};
 use crate::state::group_table::GroupTable;
 use crate::state::hash::hash_columns;
 use crate::state::keys::{KeyLayout, KeyPacker};
@@ -93,6 +94,19 @@ impl Operator for Normalize {
             out.emit_changes(self.store.gather(&told)?, Int8Array::from(ops));
         }
         dropped.into_iter().try_for_each(|id| self.store.remove(id))
+    }
+
+    fn snapshot(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+        let rows = self.rows.iter().map(|&(row, _)| row);
+        let rows: Vec<RowId> = rows.filter(|&row| row != NO_ROW).collect();
+        into.add("rows", 0, self.store.gather(&rows)?);
+        Ok(())
+    }
+
+    fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
+        // Rows of keys that are not known are kept and told; that they were told before is known here.
+        let rows = Batch::append(from.rows("rows")?, 0);
+        self.process(0, rows, &mut Output::new())
     }
 
     fn statistics(&self) -> OperatorStatistics {

@@ -2,7 +2,8 @@
 //! order of event time, each with its input columns and one result per call.
 //!
 //! `waiting` holds and orders the rows (`ties` where partition and event time are equal), `calls`
-//! shares frames between calls, `frames` slides them (`combine` says what over), `results` meets columns;
+//! shares frames between calls, `frames` slides them (`combine` says what over), `frozen` writes them for
+//! snapshots, `results` meets columns;
 //! `row_accumulator` adapts DataFusion's aggregates.
 //!
 //! **Invariant.** A row's answer depends on the rows of its partition alone, not on batches, shards or
@@ -11,6 +12,7 @@
 mod calls;
 mod combine;
 mod frames;
+mod frozen;
 mod results;
 mod row_accumulator;
 mod ties;
@@ -19,16 +21,18 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Int64Type, SchemaRef};
 
 use crate::batch::{BATCH_ROWS_MAX, Batch};
 use crate::error::ExecutionError;
 use crate::operators::ingest::micros;
 use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics, Output};
 use crate::plan::{OverAggregateSpec, OverFrame};
-use crate::state::group_table::GroupTable;
+use crate::snapshot::{StateReader, StateWriter, int64_column};
+use crate::state::group_table::{GroupIndex, GroupTable};
+use crate::state::key_columns::named_keys;
 use crate::state::keys::{KeyLayout, KeyPacker};
 use crate::time::{WATERMARK_NONE, WatermarkUs};
 
@@ -175,6 +179,55 @@ impl Operator for OverAggregate {
             }
         }
         Ok(Firing::More)
+    }
+
+    fn snapshot(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+        into.add("waiting", 0, self.waiting.rows()?);
+        if let Some(times) = &self.answered {
+            let answered = (0..).zip(times).filter(|&(_, &time)| time != WATERMARK_NONE);
+            let (groups, times): (Vec<GroupIndex>, Vec<i64>) =
+                answered.map(|(group, &time)| (group, time)).unzip();
+            let mut columns = named_keys(&self.partitions, &groups);
+            columns.push(("last time".into(), int64_column(times)));
+            into.add_columns("answered", 0, columns, groups.len())?;
+        }
+        for (number, group) in self.groups.iter_mut().enumerate() {
+            group
+                .shared
+                .freeze(&format!("frames {number}"), &self.partitions, into)?;
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
+        let waiting = Batch::append(from.rows("waiting")?, 0);
+        self.process(0, waiting, &mut Output::new())?;
+        let names = from.names().filter(|name| *name != "waiting");
+        for name in names {
+            let rows = from.rows_by(name, &self.partition)?;
+            let (keys, columns) = rows.columns().split_at(self.partition.len());
+            let mut partitions = Vec::with_capacity(rows.num_rows());
+            self.partitions
+                .find_or_insert(&mut self.packer, keys, rows.num_rows(), &mut partitions);
+            match (name.strip_prefix("frames "), &mut self.answered) {
+                (Some(number), _) => {
+                    let number: usize = number.parse().map_err(over_error)?;
+                    let shared = &mut self.groups[number].shared;
+                    shared.thaw(columns, &partitions, self.partitions.len())?;
+                }
+                (None, answered) => {
+                    let answered = answered.get_or_insert_default();
+                    answered.resize(self.partitions.len(), WATERMARK_NONE);
+                    let times = columns[0].as_primitive::<Int64Type>().values();
+                    for (partition, &time) in partitions.into_iter().zip(times) {
+                        answered[partition as usize] = time;
+                    }
+                }
+            }
+        }
+        self.watermark = from.watermark();
+        self.late_rows = from.late_rows();
+        Ok(())
     }
 
     fn statistics(&self) -> OperatorStatistics {

@@ -24,6 +24,7 @@ use crate::batch::{BATCH_ROWS_MAX, Batch, Op};
 use crate::error::ExecutionError;
 use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics, Output};
 use crate::plan::{RankFunction, RankSpec};
+use crate::snapshot::{StateReader, StateWriter};
 use crate::sql::statement::Emit;
 use crate::state::changes::rows_of;
 use crate::state::group_table::GroupIndex;
@@ -204,6 +205,16 @@ impl Operator for Rank {
 
     fn resume(&mut self, out: &mut Output) -> Result<Firing, ExecutionError> {
         self.emit_final(out)
+    }
+
+    fn snapshot(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+        into.add("rows", 0, self.ranking.rows()?);
+        Ok(())
+    }
+
+    fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
+        self.ranking.apply(&from.rows("rows")?, None, |_, _| {})?;
+        self.ranking.forget_dropped()
     }
 
     fn statistics(&self) -> OperatorStatistics {

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::error::ExecutionError;
-use crate::operators::window_parts::{SliceId, WindowRows};
+use crate::operators::window_parts::{SliceId, WindowRows, window_columns};
 use crate::operators::{FIRING_QUANTUM_ROWS, Output};
+use crate::snapshot::StateWriter;
 use crate::state::accumulators::GroupState;
 use crate::state::changes::{ChangeOptions, ChangeTracker};
 use crate::time::EventTimeUs;
@@ -107,6 +108,24 @@ impl SeparateWindows {
             }
         }
         Ok(())
+    }
+
+    /// Writes every open window.
+    pub fn freeze(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+        assert!(self.firing.is_none(), "invariant: no window fires at a barrier");
+        for (&id, window) in &mut self.open {
+            window.state.freeze(&window_columns(id), into)?;
+        }
+        Ok(())
+    }
+
+    /// Takes it that everything in the open windows has been said: they were written behind a flush.
+    pub fn note_told(&mut self) {
+        for window in self.open.values_mut() {
+            if let Some(tracker) = &mut window.tracker {
+                tracker.restore(&window.state);
+            }
+        }
     }
 
     /// Groups in all windows.

@@ -8,8 +8,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{FieldRef, Int64Type, SchemaRef};
 
 use crate::batch::{BATCH_ROWS_MAX, Batch};
 use crate::error::ExecutionError;
@@ -17,6 +17,7 @@ use crate::operators::ingest::micros;
 use crate::operators::window_assign::timestamps;
 use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics, Output};
 use crate::plan::SessionSpec;
+use crate::snapshot::{StateReader, StateWriter, int64_column, leading, with_columns};
 use crate::state::changes::rows_of;
 use crate::state::group_table::{GroupIndex, GroupTable};
 use crate::state::hash::hash_columns;
@@ -188,6 +189,41 @@ impl SessionAssign {
     }
 }
 
+impl SessionAssign {
+    /// Takes rows back whose sessions are known; those of a session follow each other.
+    fn restore_rows(&mut self, rows: &RecordBatch, bounds: [&[i64]; 2]) -> Result<(), ExecutionError> {
+        let keys: Vec<ArrayRef> = self
+            .spec
+            .partition
+            .iter()
+            .map(|&key| rows.column(key).clone())
+            .collect();
+        let mut groups = Vec::with_capacity(rows.num_rows());
+        self.table
+            .find_or_insert(&mut self.packer, &keys, rows.num_rows(), &mut groups);
+        self.sessions.resize_with(self.table.len(), Vec::new);
+        let mut ids = Vec::with_capacity(rows.num_rows());
+        self.store.push(rows, &mut ids)?;
+        let mut hashes = Vec::new();
+        hash_columns(rows.columns(), &mut hashes);
+        self.hashes.resize(self.store.id_bound(), 0);
+        for (at, (id, group)) in ids.into_iter().zip(groups).enumerate() {
+            self.hashes[id as usize] = hashes[at];
+            let (start, end) = (bounds[0][at], bounds[1][at]);
+            let sessions = &mut self.sessions[group as usize];
+            match sessions.last_mut().filter(|session| session.start == start) {
+                Some(session) => session.rows.push(id),
+                None => {
+                    let rows = vec![id];
+                    sessions.push(Session { start, end, rows });
+                    self.timers.entry(end).or_default().push(group);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Operator for SessionAssign {
     fn process(&mut self, _input: usize, batch: Batch, _out: &mut Output) -> Result<(), ExecutionError> {
         let keys: Vec<ArrayRef> = self
@@ -244,6 +280,37 @@ impl Operator for SessionAssign {
         Ok(Firing::Done)
     }
 
+    fn snapshot(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+        assert!(
+            self.ready.is_empty(),
+            "invariant: no firing is unfinished at a barrier"
+        );
+        let (mut ids, mut starts, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        for session in self.sessions.iter().flatten() {
+            ids.extend(&session.rows);
+            starts.resize(ids.len(), session.start);
+            ends.resize(ids.len(), session.end);
+        }
+        let bounds = vec![
+            ("session start", int64_column(starts)),
+            ("session end", int64_column(ends)),
+        ];
+        into.add("rows", 0, with_columns(&self.store.gather(&ids)?, bounds)?);
+        Ok(())
+    }
+
+    fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
+        let rows = from.rows("rows")?;
+        let width = self.store.schema().fields().len();
+        let bounds =
+            [width, width + 1].map(|column| rows.column(column).as_primitive::<Int64Type>().values());
+        let own = leading(&rows, self.store.schema())?;
+        self.restore_rows(&own, [bounds[0], bounds[1]])?;
+        self.watermark = from.watermark();
+        self.late_rows = from.late_rows();
+        Ok(())
+    }
+
     fn statistics(&self) -> OperatorStatistics {
         let bytes = self.store.allocated_bytes()
             + self.store.len() * size_of::<RowId>()
@@ -264,8 +331,8 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    use arrow::array::{AsArray, Int8Array, Int64Array, RecordBatch, TimestampMillisecondArray};
-    use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
+    use arrow::array::{Int8Array, Int64Array, TimestampMillisecondArray};
+    use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
     use crate::batch::Op;
     use crate::time::WATERMARK_END;

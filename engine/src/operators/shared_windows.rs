@@ -15,8 +15,9 @@ use crate::batch::Batch;
 use crate::error::ExecutionError;
 use crate::operators::folder::Folder;
 use crate::operators::slices::SliceAssigner;
-use crate::operators::window_parts::{MERGED_SLICES_MAX, SliceId, WindowRows};
+use crate::operators::window_parts::{MERGED_SLICES_MAX, SliceId, WindowRows, window_columns};
 use crate::operators::{FIRING_QUANTUM_ROWS, Output};
+use crate::snapshot::StateWriter;
 use crate::state::accumulators::GroupState;
 use crate::state::group_table::GroupIndex;
 use crate::time::EventTimeUs;
@@ -257,6 +258,30 @@ impl SharedWindows {
             }
             self.slices.pop_first();
         }
+    }
+
+    /// Writes every slice; what a growing window has merged counts as its newest slice. A running state is put
+    /// together from its slices again.
+    pub fn freeze(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+        assert!(self.firing.is_none(), "invariant: no window fires at a barrier");
+        for (&slice, state) in &mut self.slices {
+            state.freeze(&window_columns((slice, slice)), into)?;
+        }
+        let grown = self.merged_window.filter(|_| self.merging == Merging::Growing);
+        match grown.filter(|&(end, _)| self.assigner.last_window(end) > self.fired_until) {
+            Some((end, _)) => self.merged.freeze(&window_columns((end, end)), into),
+            None => Ok(()),
+        }
+    }
+
+    /// The state of slice `slice`, to be restored.
+    pub fn slice(&mut self, slice: EventTimeUs, make: impl FnOnce() -> GroupState) -> &mut GroupState {
+        self.slices.entry(slice).or_insert_with(make)
+    }
+
+    /// Windows ending at or before `fired_until` fired before the snapshot.
+    pub fn note_fired(&mut self, fired_until: EventTimeUs) {
+        self.fired_until = fired_until;
     }
 
     /// Groups in all slices.

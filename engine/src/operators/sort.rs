@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use arrow::datatypes::SchemaRef;
+use arrow::array::AsArray;
+use arrow::datatypes::{Int64Type, SchemaRef};
 
 use crate::batch::{BATCH_ROWS_MAX, Batch, Op};
 use crate::error::ExecutionError;
@@ -14,6 +15,7 @@ use crate::operators::ingest::micros;
 use crate::operators::rank::sort_key::{SortKey, SortKeys};
 use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics, Output};
 use crate::plan::SortSpec;
+use crate::snapshot::{StateReader, StateWriter, int64_column};
 use crate::state::hash::hash_columns;
 use crate::state::row_store::{RowId, RowStore};
 use crate::time::{WATERMARK_END, WATERMARK_NONE, WatermarkUs};
@@ -125,6 +127,33 @@ impl Operator for Sort {
             }
         }
         Ok(Firing::Done)
+    }
+
+    fn snapshot(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+        assert!(
+            self.ready.is_empty(),
+            "invariant: no firing is unfinished at a barrier"
+        );
+        let rows: Vec<RowId> = self.waiting.values().map(|&(row, _)| row).collect();
+        into.add("waiting", 0, self.store.gather(&rows)?);
+        let last_time = int64_column([self.last_time]);
+        into.add_columns("progress", 0, vec![("last time".into(), last_time)], 1)
+    }
+
+    fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
+        // In the order of the sort, so that rows that are equal in it keep the order of their arrival.
+        let waiting = Batch::append(from.rows("waiting")?, 0);
+        self.process(0, waiting, &mut Output::new())?;
+        let progress = from.all_rows("progress")?;
+        let last_times = progress.column(0).as_primitive::<Int64Type>();
+        self.last_time = last_times
+            .values()
+            .iter()
+            .copied()
+            .max()
+            .unwrap_or(WATERMARK_NONE);
+        self.late_rows = from.late_rows();
+        Ok(())
     }
 
     fn statistics(&self) -> OperatorStatistics {

@@ -1,7 +1,8 @@
 //! Joins of two streams without windows: regular joins, whose rows are kept for ever or for a time to
 //! live, and interval joins, whose rows go when the watermark says that nothing can match them any more.
 //!
-//! `side` keeps the rows of a side, chained by key; `emission` gathers what is said. A batch is matched as
+//! `side` keeps the rows of a side, chained by key (`restore` takes them back from a snapshot); `emission` gathers
+//! what is said. A batch is matched as
 //! a whole: the rows of its keys on the other side are candidates, the condition is evaluated over all of
 //! them at once, and then its rows are gone through in order. Sides that are padded with NULLs (outer), or
 //! only asked about (semi, anti), count the matches of each row; the first match takes the padded row back.
@@ -10,6 +11,7 @@
 //! join never takes a row back: it pads a row when that row goes.
 
 mod emission;
+mod restore;
 mod side;
 
 #[cfg(test)]
@@ -28,6 +30,7 @@ use crate::operators::ingest::micros;
 use crate::operators::map::{definite, evaluate};
 use crate::operators::{Firing, Operator, OperatorStatistics, Output};
 use crate::plan::{JoinKind, StreamJoinSpec};
+use crate::snapshot::{StateReader, StateWriter};
 use crate::state::changes::rows_of;
 use crate::state::group_table::{GroupIndex, GroupTable, NO_GROUP};
 use crate::state::hash::hash_columns;
@@ -38,6 +41,8 @@ use crate::time::{WATERMARK_END, WATERMARK_NONE, WatermarkUs};
 use emission::{Emission, NO_OWN, Shape};
 use side::{Side, SideOptions};
 
+/// The names of the sides' tables.
+const SIDES: [&str; 2] = ["left", "right"];
 /// Pairs that are tried at once, roughly.
 const PAIRS_MAX: usize = 16_384;
 /// Keys that are worth renumbering once most of them have no rows.
@@ -570,6 +575,22 @@ impl Operator for StreamJoin {
             }
             _ => watermark,
         }
+    }
+
+    fn snapshot(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+        for (number, name) in SIDES.into_iter().enumerate() {
+            into.add(name, number, self.sides[number].freeze()?);
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
+        for (number, name) in SIDES.into_iter().enumerate() {
+            self.restore_side(number, &from.rows(name)?)?;
+        }
+        self.watermark = from.watermark();
+        self.late_rows = from.late_rows();
+        Ok(())
     }
 
     fn statistics(&self) -> OperatorStatistics {

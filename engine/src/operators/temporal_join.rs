@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use arrow::array::{Array, ArrayRef, AsArray, Int8Array, RecordBatch, UInt32Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::take_record_batch;
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Int8Type, Int64Type, Schema, SchemaRef};
 
 use crate::batch::{BATCH_ROWS_MAX, Batch, Op};
 use crate::error::ExecutionError;
@@ -20,8 +20,10 @@ use crate::operators::ingest::micros;
 use crate::operators::map::{definite, evaluate};
 use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics, Output};
 use crate::plan::TemporalJoinSpec;
+use crate::snapshot::{StateReader, StateWriter, int64_column, leading, with_columns};
 use crate::state::changes::rows_of;
 use crate::state::group_table::{GroupIndex, GroupTable, NO_GROUP};
+use crate::state::key_columns::named_keys;
 use crate::state::keys::{KeyLayout, KeyPacker};
 use crate::state::row_store::{NO_ROW, RowId, RowStore};
 use crate::time::{WATERMARK_END, WATERMARK_NONE, WatermarkUs};
@@ -386,6 +388,74 @@ impl Operator for TemporalJoin {
                 self.join_some(out)?;
             }
         }
+        Ok(())
+    }
+
+    fn snapshot(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+        // A lookup's left rows wait without a time until the right input has ended.
+        let waiting: Vec<Waiting> = self
+            .ready
+            .iter()
+            .chain(self.waiting.values().flatten())
+            .copied()
+            .collect();
+        let ids: Vec<RowId> = waiting.iter().map(|waiting| waiting.row).collect();
+        let ops = Int8Array::from_iter_values(waiting.iter().map(|waiting| waiting.op.code()));
+        let ops: Vec<(&str, ArrayRef)> = vec![("op", std::sync::Arc::new(ops))];
+        into.add("left", LEFT, with_columns(&self.left.gather(&ids)?, ops)?);
+        let (mut rows, mut from) = (Vec::new(), Vec::new());
+        let (mut deleted, mut deleted_from) = (Vec::new(), Vec::new());
+        for (group, versions) in (0..).zip(&self.versions) {
+            for version in versions {
+                if version.row == NO_ROW {
+                    deleted.push(group);
+                    deleted_from.push(version.from);
+                } else {
+                    rows.push(version.row);
+                    from.push(version.from);
+                }
+            }
+        }
+        let from = vec![("valid from", int64_column(from))];
+        into.add("right", RIGHT, with_columns(&self.right.gather(&rows)?, from)?);
+        let mut columns = named_keys(&self.table, &deleted);
+        columns.push(("valid from".into(), int64_column(deleted_from)));
+        into.add_columns("deleted", RIGHT, columns, deleted.len())
+    }
+
+    fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
+        let left = from.rows("left")?;
+        let width = self.left.schema().fields().len();
+        let ops = left.column(width).as_primitive::<Int8Type>().clone();
+        self.take_left(&Batch::changes(leading(&left, self.left.schema())?, ops, 0))?;
+        let right = from.rows("right")?;
+        let width = self.right.schema().fields().len();
+        let valid_from = right.column(width).as_primitive::<Int64Type>();
+        let rows = leading(&right, self.right.schema())?;
+        let groups = self.groups_of(RIGHT, &rows);
+        let mut ids = Vec::with_capacity(groups.len());
+        self.right.push(&rows, &mut ids)?;
+        for (at, (group, row)) in groups.into_iter().zip(ids).enumerate() {
+            let from = valid_from.value(at);
+            self.add_version(group, Version { from, row })?;
+        }
+        let deleted = from.rows_by("deleted", &self.keys[RIGHT])?;
+        let (valid_from, keys) = deleted
+            .columns()
+            .split_last()
+            .expect("invariant: the last column is the time");
+        let mut groups = Vec::with_capacity(deleted.num_rows());
+        self.table
+            .find_or_insert(&mut self.packer, keys, deleted.num_rows(), &mut groups);
+        self.versions.resize_with(self.table.len(), Vec::new);
+        for (group, &from) in groups
+            .into_iter()
+            .zip(valid_from.as_primitive::<Int64Type>().values())
+        {
+            self.add_version(group, Version { from, row: NO_ROW })?;
+        }
+        self.watermark = from.watermark();
+        self.late_rows = from.late_rows();
         Ok(())
     }
 

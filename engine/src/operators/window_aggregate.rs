@@ -9,17 +9,21 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{FieldRef, Int64Type, SchemaRef};
 
 use crate::batch::Batch;
 use crate::error::ExecutionError;
 use crate::operators::folder::Folder;
 use crate::operators::separate_windows::{OpenWindow, SeparateWindows};
 use crate::operators::shared_windows::SharedWindows;
-use crate::operators::slices::SliceAssigner;
-use crate::operators::window_parts::{OPERATOR, SliceId, SliceSource, WindowRows, layout_options, part_of};
+use crate::operators::slices::{SliceAssigner, split_by};
+use crate::operators::window_parts::{
+    OPERATOR, SliceId, SliceSource, WINDOW_COLUMNS, WindowRows, layout_options, part_of, window_columns,
+};
 use crate::operators::{Firing, Operator, OperatorStatistics, Output};
 use crate::plan::{WindowAggregateSpec, WindowInput};
+use crate::snapshot::{StateReader, StateWriter};
 use crate::sql::statement::Emit;
 use crate::state::accumulators::{AggregateLayout, GroupState};
 use crate::state::changes::ChangeOptions;
@@ -110,6 +114,17 @@ impl WindowAggregate {
             held_back: Vec::new(),
             late_rows: 0,
         })
+    }
+
+    /// Column `column` of the input for rows of a state table: a key, or a bound of an attached window.
+    fn partition_column(&self, rows: &RecordBatch, column: usize) -> Option<ArrayRef> {
+        let keys = self.folder.keys();
+        match keys.iter().position(|&key| key == column) {
+            Some(key) => Some(rows.column(key).clone()),
+            None => self
+                .source
+                .bound_of(column, &rows.columns()[keys.len()..], &self.input),
+        }
     }
 
     /// Windows ending at or before this have fired or are firing.
@@ -209,6 +224,44 @@ impl Operator for WindowAggregate {
             Windows::Separate(separate) => separate.flush(&self.rows, out),
             Windows::Shared(_) => Ok(()),
         }
+    }
+
+    fn snapshot(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+        assert!(
+            !self.is_firing && self.held_back.is_empty(),
+            "invariant: no firing is unfinished at a barrier"
+        );
+        let mut empty = GroupState::new(self.layout.clone(), self.key.clone(), &self.input);
+        empty.freeze(&window_columns((0, 0)), into)?;
+        match &mut self.windows {
+            Windows::Separate(separate) => separate.freeze(into),
+            Windows::Shared(shared) => shared.freeze(into),
+        }
+    }
+
+    fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
+        for name in from.names() {
+            let rows = from.rows_where(name, |rows, column| self.partition_column(rows, column))?;
+            let keys = self.folder.keys().len();
+            let bounds = |column: usize| rows.column(keys + column).as_primitive::<Int64Type>().values();
+            let ids: Vec<SliceId> = bounds(0).iter().copied().zip(bounds(1).iter().copied()).collect();
+            for (id, part) in split_by(&ids) {
+                let part = part_of(&Batch::append(rows.clone(), 0), part.as_deref())?;
+                let make = || GroupState::new(self.layout.clone(), self.key.clone(), &self.input);
+                let state = match &mut self.windows {
+                    Windows::Separate(separate) => &mut separate.window(id, make).state,
+                    Windows::Shared(shared) => shared.slice(id.0, make),
+                };
+                self.folder.thaw(name, part.rows(), WINDOW_COLUMNS, state)?;
+            }
+        }
+        self.watermark = from.watermark();
+        self.late_rows = from.late_rows();
+        match &mut self.windows {
+            Windows::Separate(separate) => separate.note_told(),
+            Windows::Shared(shared) => shared.note_fired(self.watermark.saturating_add(self.rows.tick_us)),
+        }
+        Ok(())
     }
 
     fn statistics(&self) -> OperatorStatistics {

@@ -26,6 +26,7 @@ use crate::error::ExecutionError;
 use crate::operators::ingest::micros;
 use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics, Output};
 use crate::plan::{JoinKind, WindowJoinSpec};
+use crate::snapshot::{StateReader, StateWriter};
 use crate::state::keys::KeyLayout;
 use crate::time::{WATERMARK_NONE, WatermarkUs};
 
@@ -243,6 +244,37 @@ impl Operator for WindowJoin {
             }
         }
         Ok(Firing::More)
+    }
+
+    fn snapshot(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+        assert!(
+            self.matching.is_none() && self.complete.is_empty(),
+            "invariant: no window is joined at a barrier"
+        );
+        for (number, name) in SIDES.into_iter().enumerate() {
+            into.add(
+                name,
+                number,
+                RecordBatch::new_empty(self.join.inputs[number].clone()),
+            );
+            for sides in self.windows.values() {
+                let side = &sides[number];
+                for rows in side.batches.iter().chain(&side.alone) {
+                    into.add(name, number, rows.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
+        for (number, name) in SIDES.into_iter().enumerate() {
+            let rows = Batch::append(from.rows(name)?, 0);
+            self.process(number, rows, &mut Output::new())?;
+        }
+        self.watermark = from.watermark();
+        self.late_rows = from.late_rows();
+        Ok(())
     }
 
     fn statistics(&self) -> OperatorStatistics {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int8Array, UInt32Array};
 use arrow::compute::{take, take_record_batch};
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::datatypes::{Int64Type, Schema, SchemaRef};
 
 use crate::batch::{BATCH_ROWS_MAX, Batch};
 use crate::error::ExecutionError;
@@ -73,6 +73,30 @@ impl SliceSource {
         }
     }
 
+    /// Column `column` of the input if it is a bound of a window, from the end and the start in microseconds
+    /// that a snapshot keeps.
+    pub fn bound_of(&self, column: usize, bounds: &[ArrayRef], input: &Schema) -> Option<ArrayRef> {
+        let (end, start) = match *self {
+            SliceSource::Time(..) => return None,
+            SliceSource::Bounds { start, end } => (end, Some(start)),
+            SliceSource::Partial { end, start } => (end, start),
+        };
+        let kept = if column == end {
+            &bounds[0]
+        } else if Some(column) == start {
+            &bounds[1]
+        } else {
+            return None;
+        };
+        let data_type = input.field(column).data_type();
+        if kept.data_type() == data_type {
+            return Some(kept.clone());
+        }
+        let times = kept.as_primitive::<Int64Type>().values().iter();
+        let words = times.map(|&time| time_in_unit(data_type, time) as u64);
+        Some(word_column(data_type, words, None))
+    }
+
     /// The slices of a batch in rising order, each with its rows (`None`: all).
     pub fn split(&self, batch: &Batch) -> Result<Vec<SlicePart>, ExecutionError> {
         let integers = |column: usize| batch.column(column).as_primitive::<Int64Type>().values().clone();
@@ -113,6 +137,14 @@ pub(crate) fn layout_options(spec: &WindowAggregateSpec) -> LayoutOptions {
         input_retracts: spec.input_retracts,
         count_rows: counts,
     }
+}
+
+/// Columns of a snapshot's tables that say which window, or slice, a state belongs to.
+pub(crate) const WINDOW_COLUMNS: usize = 2;
+
+/// Those columns for window `id`.
+pub(crate) fn window_columns((end, start): SliceId) -> [(&'static str, i64); WINDOW_COLUMNS] {
+    [("window end", end), ("window start", start)]
 }
 
 /// The rows of `batch` in `rows`; all of it, without a copy, for `None`.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::UInt32Array;
+use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 
@@ -17,6 +17,7 @@ use crate::operators::rank::ranking::Ranking;
 use crate::operators::slices::split_by;
 use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics, Output};
 use crate::plan::{RankSpec, RankWindow};
+use crate::snapshot::{StateReader, StateWriter};
 use crate::state::changes::rows_of;
 use crate::state::group_table::GroupIndex;
 use crate::time::{WATERMARK_NONE, WatermarkUs};
@@ -128,6 +129,23 @@ impl Operator for WindowRank {
             self.emit_some(out)?;
         }
         Ok(Firing::More)
+    }
+
+    fn snapshot(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+        assert!(self.firing.is_none(), "invariant: no window fires at a barrier");
+        into.add("rows", 0, RecordBatch::new_empty(self.input.clone()));
+        for ranking in self.windows.values() {
+            into.add("rows", 0, ranking.rows()?);
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
+        let rows = Batch::append(from.rows("rows")?, 0);
+        self.process(0, rows, &mut Output::new())?;
+        self.watermark = from.watermark();
+        self.late_rows = from.late_rows();
+        Ok(())
     }
 
     fn statistics(&self) -> OperatorStatistics {

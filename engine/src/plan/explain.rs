@@ -289,8 +289,11 @@ impl Printer<'_> {
             | NodeKind::Expand(_)
             | NodeKind::Normalize(_)
             | NodeKind::SessionAssign(_)
-            | NodeKind::WindowAssign(_)
-            | NodeKind::Sink(_) => Vec::new(),
+            | NodeKind::WindowAssign(_) => Vec::new(),
+            NodeKind::Sink(spec) => {
+                let connector = spec.table.as_ref().map_or("stdout", |table| table.connector());
+                vec![format!("guarantee: {}", guarantee(connector))]
+            }
         }
     }
 
@@ -503,5 +506,16 @@ fn digits(unit: &TimeUnit) -> usize {
         TimeUnit::Millisecond => 3,
         TimeUnit::Microsecond => 6,
         TimeUnit::Nanosecond => 9,
+    }
+}
+
+/// What a sink promises of the rows that it is given.
+fn guarantee(connector: &str) -> &'static str {
+    match connector {
+        "filesystem" => {
+            "exactly once where the job takes checkpoints: output is seen once its epoch is committed"
+        }
+        "blackhole" => "none: rows are dropped",
+        _ => "at least once: a job that goes on from a checkpoint writes again what came behind it",
     }
 }

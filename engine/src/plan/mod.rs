@@ -36,6 +36,7 @@ mod lower_temporal;
 mod lowered;
 pub mod partitioner;
 mod scans;
+pub mod state_names;
 pub mod window_tvf;
 
 /// Index into [`StreamPlan::nodes`].
@@ -67,6 +68,10 @@ pub struct Settings {
     /// How long state that nothing touches is kept (`table.exec.state.ttl`), microseconds; `None` = for
     /// ever.
     pub state_ttl_us: Option<u64>,
+    /// How often an epoch ends (`execution.checkpointing.interval`), microseconds; `None` = the default.
+    pub checkpoint_interval_us: Option<u64>,
+    /// Where checkpoints lie (`execution.checkpointing.dir`); `None` = none are taken.
+    pub checkpoint_directory: Option<String>,
     /// Sources of changes may tell a change twice (`table.exec.source.cdc-events-duplicate`).
     pub source_repeats_changes: bool,
     /// The job runs on one shard: all rows are where they are needed, so nothing is exchanged and
@@ -82,6 +87,8 @@ impl Default for Settings {
             idle_timeout_us: None,
             max_future_us: None,
             state_ttl_us: None,
+            checkpoint_interval_us: None,
+            checkpoint_directory: None,
             source_repeats_changes: false,
             one_shard: false,
         }

@@ -18,9 +18,12 @@ const TIME_ZONE: &str = "table.local-time-zone";
 const RUNTIME_MODE: &str = "execution.runtime-mode";
 const REPEATS: &str = "table.exec.source.cdc-events-duplicate";
 const STATE_TTL: &str = "table.exec.state.ttl";
+const CHECKPOINT_INTERVAL: &str = "execution.checkpointing.interval";
+const CHECKPOINT_DIRECTORY: &str = "execution.checkpointing.dir";
+const CHECKPOINT_DIRECTORY_FLINK: &str = "state.checkpoints.dir";
 
 /// Keys that are read, with what they do.
-pub const SETTINGS: [(&str, &str); 9] = [
+pub const SETTINGS: [(&str, &str); 12] = [
     (
         FLUSH,
         "longest time that a change waits for more changes of its key",
@@ -48,6 +51,15 @@ pub const SETTINGS: [(&str, &str); 9] = [
         STATE_TTL,
         "rows of a join that came longer ago than this are forgotten; 0 = kept as long as results need them",
     ),
+    (
+        CHECKPOINT_INTERVAL,
+        "how often an epoch ends, where there is a directory; the command line's --checkpoint-interval comes first",
+    ),
+    (
+        CHECKPOINT_DIRECTORY,
+        "the directory of the job's checkpoints; the command line's --checkpoint-dir comes first",
+    ),
+    (CHECKPOINT_DIRECTORY_FLINK, "the same under Flink's older name"),
 ];
 
 /// Flink's keys that change nothing here, and why no result depends on them.
@@ -119,6 +131,10 @@ pub fn apply_setting(settings: &mut Settings, option: &SetOption) -> Result<(), 
             "every job is streaming; a bounded input ends by itself",
         )?,
         REPEATS => settings.source_repeats_changes = boolean(option)?,
+        CHECKPOINT_INTERVAL => settings.checkpoint_interval_us = Some(duration(option)?).filter(|us| *us > 0),
+        CHECKPOINT_DIRECTORY | CHECKPOINT_DIRECTORY_FLINK => {
+            settings.checkpoint_directory = Some(option.value.clone()).filter(|path| !path.is_empty());
+        }
         STATE_TTL => settings.state_ttl_us = Some(duration(option)?).filter(|us| *us > 0),
         key if WITHOUT_EFFECT.iter().any(|(known, _)| *known == key) => check_without_effect(option)?,
         key => {

@@ -73,6 +73,22 @@ impl ChangeTracker {
         }
     }
 
+    /// Takes it that everything in `state` has been said, as it has behind a barrier.
+    pub fn restore(&mut self, state: &GroupState) {
+        assert!(
+            self.is_clean(),
+            "invariant: state is restored before anything else"
+        );
+        let groups: Vec<GroupIndex> = (0..state.len() as GroupIndex).collect();
+        self.flags = match self.options.deletes {
+            false => vec![EMITTED; groups.len()],
+            true => {
+                let counts = state.row_counts(&groups).into_iter();
+                counts.map(|count| if count > 0 { EMITTED } else { 0 }).collect()
+            }
+        };
+    }
+
     /// Whether nothing changed since the last drain.
     pub fn is_clean(&self) -> bool {
         self.dirty.is_empty()

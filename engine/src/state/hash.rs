@@ -34,6 +34,12 @@ pub fn key_group(hash: u64) -> usize {
     (hash >> (64 - KEY_GROUP_BITS)) as usize
 }
 
+/// The shard that owns a hash: key groups lie over the shards in ranges.
+#[inline]
+pub fn owner(hash: u64, shards: usize) -> usize {
+    key_group(hash) * shards / KEY_GROUPS
+}
+
 /// Both halves of the 128-bit product, folded: one multiplication that mixes all bits.
 #[inline(always)]
 pub(crate) fn folded_multiply(a: u64, b: u64) -> u64 {

@@ -29,6 +29,13 @@ pub fn key_columns(table: &GroupTable, groups: &[GroupIndex]) -> Vec<ArrayRef> {
     fields.map(|key| key_column(table, key, groups)).collect()
 }
 
+/// The key columns of `groups` with their names.
+pub(crate) fn named_keys(table: &GroupTable, groups: &[GroupIndex]) -> Vec<(String, ArrayRef)> {
+    let fields = table.layout().fields.iter();
+    let names = fields.map(|key| key.field.name().clone());
+    names.zip(key_columns(table, groups)).collect()
+}
+
 fn encoded_columns(table: &GroupTable, groups: &[GroupIndex]) -> Vec<ArrayRef> {
     let converter = table.layout().converter();
     let parser = converter.parser();

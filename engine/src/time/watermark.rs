@@ -32,6 +32,8 @@ pub struct WatermarkMerge {
     /// The highest watermark each input has promised, idle or not.
     promised: Vec<WatermarkUs>,
     merged: WatermarkUs,
+    /// What a snapshot says was passed on before.
+    restored: WatermarkUs,
 }
 
 impl WatermarkMerge {
@@ -41,7 +43,15 @@ impl WatermarkMerge {
             inputs: vec![InputState::Active(WATERMARK_NONE); inputs],
             promised: vec![WATERMARK_NONE; inputs],
             merged: WATERMARK_NONE,
+            restored: WATERMARK_NONE,
         }
+    }
+
+    /// From a snapshot: `merged` was passed on before. It is passed on once more when it is reached again,
+    /// so that who is told anew knows it; anything lower is not.
+    pub fn restore(&mut self, merged: WatermarkUs) {
+        self.merged = merged.saturating_sub(1);
+        self.restored = merged;
     }
 
     /// Adds an input that has promised nothing; answers its number.
@@ -70,7 +80,7 @@ impl WatermarkMerge {
 
     /// The merged watermark.
     pub fn merged(&self) -> WatermarkUs {
-        self.merged
+        self.merged.max(self.restored)
     }
 
     /// What the active inputs other than `input` hold the watermark back to; the end if nothing does.

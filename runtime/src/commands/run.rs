@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{EXIT_FAILED, EXIT_USAGE, JobArguments, fail, print};
+use crate::checkpoints::CheckpointOptions;
 use crate::connectors::{ConnectorConfig, OutputFormat};
 use crate::executor::IdleMode;
 use crate::job::{self, Job, JobText};
@@ -47,6 +48,15 @@ pub(super) struct RunArguments {
     /// How often, beside at the end and on SIGUSR1
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     histogram_interval: Duration,
+    /// Take checkpoints into this directory, and go on from the newest one in it
+    #[arg(long, value_name = "DIR")]
+    checkpoint_dir: Option<PathBuf>,
+    /// How often [default: 1s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_interval)]
+    checkpoint_interval: Option<Duration>,
+    /// Start this operator without its state if it has changed since the checkpoint; 'all' = any
+    #[arg(long, value_name = "OPERATOR")]
+    allow_state_loss: Vec<String>,
     /// No progress and no summary on standard error
     #[arg(short, long)]
     quiet: bool,
@@ -91,7 +101,9 @@ pub(super) fn run(arguments: &RunArguments) -> ExitCode {
     let watched = is_watched() && !arguments.quiet;
     // A progress line between rows on one screen would spoil both.
     let rows_on_screen = job::prints(&job) && std::io::stdout().is_terminal();
-    let result = run_job(&job, &options(arguments, placement, watched && !rows_on_screen));
+    let mut options = options(arguments, placement, watched && !rows_on_screen);
+    options.checkpoints.sql = text.sql.clone();
+    let result = run_job(&job, &options);
     finish(&text, result, watched || arguments.summary)
 }
 
@@ -119,6 +131,12 @@ fn options(arguments: &RunArguments, placement: cores::Placement, progress: bool
             output,
             ..ConnectorConfig::default()
         }),
+        checkpoints: CheckpointOptions {
+            directory: arguments.checkpoint_dir.clone(),
+            interval: arguments.checkpoint_interval,
+            allow_state_loss: arguments.allow_state_loss.clone(),
+            sql: String::new(),
+        },
     }
 }
 
@@ -162,8 +180,17 @@ fn finish(text: &JobText, result: Result<RunReport, RunError>, summary: bool) ->
     }
 }
 
-/// `10s`, `500ms`, `2m`, `1h`.
+/// An interval between histograms.
 fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration = parse_interval(text)?;
+    if duration < HISTOGRAM_INTERVAL_MIN {
+        return Err(format!("at least {} ms", HISTOGRAM_INTERVAL_MIN.as_millis()));
+    }
+    Ok(duration)
+}
+
+/// `10s`, `500ms`, `2m`, `1h`; not nothing.
+fn parse_interval(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u32 = text[..digits]
@@ -177,10 +204,10 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         other => return Err(format!("there is no unit '{other}'; use ms, s, m or h")),
     };
     let duration = unit * number;
-    if duration < HISTOGRAM_INTERVAL_MIN {
-        return Err(format!("at least {} ms", HISTOGRAM_INTERVAL_MIN.as_millis()));
+    match duration.is_zero() {
+        true => Err("write a duration above zero".to_owned()),
+        false => Ok(duration),
     }
-    Ok(duration)
 }
 
 #[cfg(test)]

@@ -12,12 +12,13 @@ use engine::batch::Batch;
 use engine::error::SqlError;
 use engine::formats::encode_changelog_text::ChangelogTextEncoder;
 use engine::plan::{NodeKind, PlanNode, SinkSpec, SourceSpec, StreamPlan};
-use shards::connector::ConnectorError;
+use shards::connector::{ConnectorError, Prepared};
+use shards::epoch::Epoch;
 
 use super::datagen::DatagenSource;
 use super::filesystem::FilesystemTable;
 use super::filesystem::compression::Compression;
-use super::filesystem::sink::FilesystemSinkTable;
+use super::filesystem::sink::{self, FilesystemSinkTable, SinkEpochs};
 use super::format::{FormatKind, RowFormat};
 use super::ingest::IngestLayout;
 use super::memory::Collected;
@@ -53,6 +54,8 @@ pub struct ConnectorConfig {
     pub output: OutputFormat,
     /// The rows of `'connector' = 'memory'` sources, by table name.
     pub memory_tables: BTreeMap<String, Vec<RecordBatch>>,
+    /// The epochs of a job that takes checkpoints.
+    pub epochs: Option<SinkEpochs>,
 }
 
 /// What is known of a source before shards start.
@@ -154,6 +157,58 @@ impl ConnectorContext {
         Ok(())
     }
 
+    /// Shows output that an epoch prepared.
+    ///
+    /// # Errors
+    /// It is lost, or cannot be shown.
+    pub fn commit(&self, prepared: &[Prepared]) -> Result<(), ConnectorError> {
+        prepared.iter().try_for_each(sink::commit)
+    }
+
+    /// Takes back what `job` wrote behind `epoch`.
+    ///
+    /// # Errors
+    /// The outside world refuses.
+    pub fn abort_after(&self, job: &str, epoch: Epoch) -> Result<(), ConnectorError> {
+        let tables = self.sinks.values().filter_map(|sink| match sink {
+            PreparedSink::Filesystem(table) => Some(table),
+            _ => None,
+        });
+        tables
+            .map(FilesystemSinkTable::directory)
+            .try_for_each(|directory| directory.abort_after(job, epoch))
+    }
+
+    /// What a job with checkpoints must know of its sources: those that cannot be read again are told, one a
+    /// line.
+    ///
+    /// # Errors
+    /// A source would be read from its beginning again.
+    pub fn check_positions(&self) -> Result<Vec<String>, ConnectorError> {
+        let mut notes = Vec::new();
+        for (name, source) in &self.sources {
+            match source {
+                PreparedSource::Filesystem(table) if table.follow.is_some() => {
+                    return Err(ConnectorError::new(format!(
+                        "table '{name}' follows its files, which checkpoints do not cover yet; leave out \
+                         'source.monitor-interval', or run without checkpoints"
+                    )));
+                }
+                PreparedSource::Memory(_) => {
+                    return Err(ConnectorError::new(format!(
+                        "table '{name}' lies in memory, which checkpoints do not cover; run without them"
+                    )));
+                }
+                PreparedSource::StandardInput(_) => notes.push(format!(
+                    "table '{name}' reads standard input, which cannot be read again: rows since the last \
+                     checkpoint are lost with the process (at most once)"
+                )),
+                PreparedSource::Filesystem(_) | PreparedSource::Datagen(_) | PreparedSource::Nexmark(_) => {}
+            }
+        }
+        Ok(notes)
+    }
+
     /// Whether the reader of standard output has gone: the job ends quietly.
     pub fn stdout_closed(&self) -> bool {
         self.stdout.as_ref().is_some_and(|stdout| stdout.is_closed())
@@ -240,7 +295,8 @@ impl ConnectorContext {
 
                 match table.connector() {
                     "filesystem" => {
-                        PreparedSink::Filesystem(FilesystemSinkTable::prepare(&options, &input.changelog)?)
+                        let table = FilesystemSinkTable::prepare(&options, &input.changelog)?;
+                        PreparedSink::Filesystem(table.in_epochs(config.epochs.clone()))
                     }
                     "stdout" => prepare_stdout(&options, config.output)?,
                     "print" => PreparedSink::Print(ChangelogTextEncoder::new(

@@ -73,6 +73,16 @@ impl TextRows {
         &mut self.buffer
     }
 
+    /// How far into the buffer it is decoded.
+    pub fn cursor(&self) -> usize {
+        self.cursor
+    }
+
+    /// Bytes up to there.
+    pub fn decoded(&self) -> &[u8] {
+        &self.buffer[..self.cursor]
+    }
+
     /// Bytes that the buffer holds.
     pub fn filled(&self) -> usize {
         self.buffer.len()
@@ -129,6 +139,8 @@ impl TextRows {
                 self.malformed += 1;
                 if let Err(failure) = self.dispose(start, malformed, &place) {
                     rows = rows.slice(0, malformed.rows_before);
+                    // A job that goes on from here, once the record is mended, reads it again.
+                    self.cursor = start + malformed.start;
                     self.failure = Some(failure);
                     break;
                 }

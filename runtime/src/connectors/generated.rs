@@ -5,13 +5,17 @@
 //! that time as its arrival, so that a shard that falls behind is seen to (no coordinated
 //! omission).
 //!
+//! A part's position is the next number of its blocks. Parts of another number of shards meet by what is done:
+//! everything below the lowest position, and above it the blocks that some parts were ahead with.
+//!
 //! **Invariant.** Over all shards every event number is made exactly once, in order on each shard.
 
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
+use serde::{Deserialize, Serialize};
 use shards::clock::Nanos;
-use shards::connector::{ConnectorError, Source, SourcePoll, SplitId};
+use shards::connector::{ConnectorError, Source, SourcePoll, SplitId, SplitPosition};
 
 /// Events of a block when there is no schedule.
 const BLOCK_EVENTS: u64 = 10_000;
@@ -60,6 +64,33 @@ impl Schedule {
     }
 }
 
+/// The name of the one split.
+const SPLIT: &str = "events";
+
+/// How far a part has come: numbers below `next` in its blocks are made, and so are `done`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Progress {
+    block_events: u64,
+    shard: u64,
+    shards: u64,
+    next: u64,
+    /// Ranges that were made before the job was started on this many shards.
+    done: Vec<(u64, u64)>,
+}
+
+impl Progress {
+    /// What this part has made from `from` on.
+    fn made_from(&self, from: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let blocks = from / self.block_events..self.next.div_ceil(self.block_events);
+        let own = blocks.filter(|block| block % self.shards == self.shard);
+        let own = own.map(move |block| {
+            let (start, end) = (block * self.block_events, (block + 1) * self.block_events);
+            (start.max(from), end.min(self.next))
+        });
+        own.chain(self.done.iter().copied())
+    }
+}
+
 /// A shard's part of a generated source.
 #[derive(Debug)]
 pub struct GeneratedSource<G> {
@@ -68,7 +99,12 @@ pub struct GeneratedSource<G> {
     /// The next event number of this shard.
     next: u64,
     block_events: u64,
+    shard: u64,
     shards: u64,
+    /// Where the job goes on: the lowest number that was not made before.
+    from: u64,
+    /// Ranges above it that were, in order.
+    done: Vec<(u64, u64)>,
 }
 
 impl<G: Generate> GeneratedSource<G> {
@@ -80,7 +116,25 @@ impl<G: Generate> GeneratedSource<G> {
             next: shard as u64 * block_events,
             block_events,
             schedule,
+            shard: shard as u64,
             shards: shards as u64,
+            from: 0,
+            done: Vec::new(),
+        }
+    }
+
+    /// Passes over numbers that were made before; answers the first one above the next that was.
+    fn pass_over_done(&mut self) -> u64 {
+        loop {
+            let next = self.next;
+            let Some(&(start, end)) = self.done.iter().find(|&&(_, end)| end > next) else {
+                return u64::MAX;
+            };
+            if next < start {
+                return start;
+            }
+            let block_end = (next / self.block_events + 1) * self.block_events;
+            self.advance(end.min(block_end) - next);
         }
     }
 
@@ -98,9 +152,51 @@ impl<G: Generate> Source for GeneratedSource<G> {
         vec![0]
     }
 
+    fn positions(&self) -> Vec<SplitPosition> {
+        let progress = Progress {
+            block_events: self.block_events,
+            shard: self.shard,
+            shards: self.shards,
+            next: self.next,
+            done: self.done.clone(),
+        };
+        vec![SplitPosition {
+            split: SPLIT.to_string(),
+            position: serde_json::to_string(&progress).expect("invariant: numbers can be written"),
+        }]
+    }
+
+    fn restore(&mut self, positions: &[SplitPosition]) -> Result<(), ConnectorError> {
+        let parts = positions
+            .iter()
+            .map(|part| serde_json::from_str(&part.position))
+            .collect::<Result<Vec<Progress>, _>>()
+            .map_err(|error| {
+                ConnectorError::new(format!("a generator's position cannot be read: {error}"))
+            })?;
+        let Some(from) = parts.iter().map(|part| part.next).min() else {
+            return Ok(());
+        };
+        let mut done: Vec<(u64, u64)> = parts.iter().flat_map(|part| part.made_from(from)).collect();
+        done.retain(|&(start, end)| start < end && end > from);
+        done.sort_unstable();
+        done.dedup();
+        self.from = from;
+        self.done = done;
+        let first = from / self.block_events;
+        let to_own = (self.shard + self.shards - first % self.shards) % self.shards;
+        self.next = ((first + to_own) * self.block_events).max(from);
+        Ok(())
+    }
+
+    fn split_name(&self, _split: SplitId) -> String {
+        SPLIT.to_string()
+    }
+
     fn poll(&mut self, now: Nanos, rows_max: usize) -> Result<SourcePoll, ConnectorError> {
         assert!(rows_max > 0, "invariant: a poll asks for rows");
         loop {
+            let done_from = self.pass_over_done();
             let left = self
                 .schedule
                 .events
@@ -109,10 +205,12 @@ impl<G: Generate> Source for GeneratedSource<G> {
                 return Ok(SourcePoll::End);
             }
             let in_block = self.block_events - self.next % self.block_events;
-            let mut count = in_block.min(left).min(rows_max as u64);
+            let mut count = in_block.min(left).min(rows_max as u64).min(done_from - self.next);
             let mut arrival_ns = now;
             if let Some(rate) = self.schedule.rate {
-                let start = *self.schedule.start.get_or_init(|| now);
+                // A job that goes on is not late by what was made before.
+                let made_ns = self.schedule.due_at(self.from, rate, 0);
+                let start = *self.schedule.start.get_or_init(|| now.saturating_sub(made_ns));
                 arrival_ns = self.schedule.due_at(self.next, rate, start);
                 if arrival_ns > now {
                     return Ok(SourcePoll::Pending {
@@ -196,6 +294,36 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn every_event_is_made_once_however_often_and_on_how_many_shards_the_job_goes_on() {
+        let expected: Vec<u64> = (0..145_678).filter(|number| number % 2 == 1).collect();
+        let schedule = Schedule::new(Some(145_678), None);
+        let mut numbers = Vec::new();
+        let mut positions: Vec<SplitPosition> = Vec::new();
+        for (run, shards) in [1, 3, 2, 7, 1, 4].into_iter().enumerate() {
+            let mut next = Vec::new();
+            for shard in 0..shards {
+                let mut source = GeneratedSource::new(Odd, schedule.clone(), shard, shards);
+                source.restore(&positions).unwrap();
+                // Some parts come further than others; the last run goes on to the end.
+                let polls = if run == 5 { usize::MAX } else { shard * 3 + run };
+                for _ in 0..polls {
+                    match source.poll(0, 3_000).unwrap() {
+                        SourcePoll::Rows { rows, .. } => {
+                            numbers.extend_from_slice(rows.column(0).as_primitive::<UInt64Type>().values());
+                        }
+                        SourcePoll::End => break,
+                        other => panic!("{other:?}"),
+                    }
+                }
+                next.extend(source.positions());
+            }
+            positions = next;
+        }
+        numbers.sort_unstable();
+        assert_eq!(numbers, expected);
     }
 
     #[test]

@@ -35,6 +35,10 @@ impl JobView for ScriptedJob {
         self.end_all();
     }
 
+    fn request_epoch(&self) {
+        self.asked.borrow_mut().push("epoch");
+    }
+
     fn abort(&self) {
         self.asked.borrow_mut().push("abort");
         (1..self.shards).for_each(|shard| {

@@ -12,7 +12,8 @@ use engine::plan::{
     Distribution, ExchangeSpec, ExchangeTarget, NodeId, PlanNode, Settings, SinkSpec, SourceSpec, StateGrowth,
 };
 use shards::clock::Nanos;
-use shards::connector::{ConnectorError, Sink, Source, SourcePoll, SplitId};
+use shards::connector::{ConnectorError, Prepared, Sink, Source, SourcePoll, SplitId};
+use shards::epoch::Epoch;
 
 use super::*;
 use crate::connectors::testing::{TemporaryDirectory, sink_spec, source_spec, table};
@@ -227,6 +228,19 @@ impl ConnectorFactory for ScriptedConnectors {
         _shards: usize,
     ) -> Result<Box<dyn Sink>, ConnectorError> {
         Ok(Box::new(Counting(self.written.clone())))
+    }
+
+    fn commit(&self, prepared: &[Prepared]) -> Result<(), ConnectorError> {
+        assert!(prepared.is_empty(), "rows are seen as they are written");
+        Ok(())
+    }
+
+    fn abort_after(&self, _job: &str, _epoch: Epoch) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    fn check_positions(&self) -> Result<Vec<String>, ConnectorError> {
+        Ok(Vec::new())
     }
 }
 

@@ -11,6 +11,7 @@ use engine::time::WATERMARK_END;
 use engine::time::watermark::InputState;
 
 use crate::clock::Clock;
+use crate::epoch::Epoch;
 use crate::mesh::Message;
 use crate::shard::graph::{Role, Signal};
 use crate::shard::{Shard, ShardError};
@@ -60,8 +61,11 @@ impl Shard {
                 let now = clock.now();
                 self.counters.rows_out += batch.len() as u64;
                 self.profile.record_service(id, now - started);
-                self.profile
-                    .record_emission(now.saturating_sub(batch.arrival_ns), batch.len());
+                // What no row of this run brought about has no latency.
+                if batch.arrival_ns > 0 {
+                    self.profile
+                        .record_emission(now.saturating_sub(batch.arrival_ns), batch.len());
+                }
                 Ok(())
             }
             Role::Source => unreachable!("invariant: nothing flows into a source"),
@@ -178,21 +182,24 @@ impl Shard {
                     Signal::Barrier { epoch, stop } => {
                         end.epoch = epoch;
                         end.closing |= stop;
+                        self.capture_sink(id)?;
                     }
                     Signal::End => {
                         end.closing = true;
-                        end.epoch = u64::MAX;
+                        end.epoch = Epoch::MAX;
                     }
                     Signal::Watermark { .. } | Signal::Idle => {}
                 }
-                self.publish_epoch();
-                Ok(())
+                self.publish_epoch()
             }
             Role::Source => unreachable!("invariant: nothing flows into a source"),
         }
     }
 
     fn operator_signal(&mut self, id: NodeId, signal: Signal, clock: &dyn Clock) -> Result<(), ShardError> {
+        if self.nodes[id].spent {
+            return self.push_signal(id, signal, clock);
+        }
         let (watermark, arrival_ns) = match signal {
             Signal::Watermark {
                 watermark,
@@ -207,6 +214,7 @@ impl Shard {
             // Others' watermarks no longer wait for this shard: what it holds back goes first.
             Signal::Idle | Signal::Barrier { .. } => {
                 self.flush_node(id, clock)?;
+                self.capture_operator(id)?;
                 return self.push_signal(id, signal, clock);
             }
         };
@@ -227,6 +235,7 @@ impl Shard {
     fn finish_firing(&mut self, id: NodeId, mut signal: Signal, clock: &dyn Clock) -> Result<(), ShardError> {
         if signal == Signal::End {
             self.flush_node(id, clock)?;
+            self.nodes[id].spent = true;
         }
         if let (Signal::Watermark { watermark, .. }, Role::Operator(operator)) =
             (&mut signal, &self.nodes[id].role)
@@ -297,7 +306,7 @@ impl Shard {
         let firing = work(operator.as_mut(), &mut node.output)?;
         let now = clock.now();
         if !node.output.is_empty() {
-            if node.answers_for_windows {
+            if node.answers_for_windows && node.output.arrival() > 0 {
                 self.profile
                     .record_window(now.saturating_sub(node.output.arrival()));
             }
@@ -309,7 +318,7 @@ impl Shard {
     }
 
     /// An epoch is captured once all sinks have met its barrier; entries that waited go on.
-    fn publish_epoch(&mut self) {
+    fn publish_epoch(&mut self) -> Result<(), ShardError> {
         let lowest = self.nodes.iter().filter_map(|node| match &node.role {
             Role::Sink(end) => Some(end.epoch),
             _ => None,
@@ -317,8 +326,12 @@ impl Shard {
         let captured = lowest.min().unwrap_or(0);
         if captured > self.epoch_captured {
             self.epoch_captured = captured;
+            if captured != Epoch::MAX {
+                self.hand_over(captured)?;
+            }
             self.control.publish_captured(self.id, captured);
         }
+        Ok(())
     }
 }
 

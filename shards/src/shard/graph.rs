@@ -34,6 +34,10 @@ pub(crate) struct Node {
     /// Whether held-back rows are flushed at intervals (else only before a barrier or the end).
     pub(crate) flushes: bool,
     pub(crate) answers_for_windows: bool,
+    /// Its input has ended and it has answered: it holds nothing any more.
+    pub(crate) spent: bool,
+    /// The name of what it keeps.
+    pub(crate) name: Option<String>,
 }
 
 /// What a node does on a shard.
@@ -52,6 +56,8 @@ pub(crate) struct SinkEnd {
     pub(crate) closed: bool,
     /// The newest barrier it has met.
     pub(crate) epoch: Epoch,
+    /// It has prepared what it wrote until it was closed.
+    pub(crate) settled: bool,
 }
 
 /// What flows beside rows.
@@ -70,7 +76,7 @@ pub(crate) enum Signal {
 }
 
 impl Node {
-    pub(crate) fn new(plan: &StreamPlan, id: NodeId, role: Role) -> Node {
+    pub(crate) fn new(plan: &StreamPlan, id: NodeId, role: Role, name: Option<String>) -> Node {
         let kind = &plan.nodes[id].kind;
         let inputs = plan.nodes[id].inputs.len().max(1);
         Node {
@@ -85,6 +91,8 @@ impl Node {
             firing: false,
             flushes: flushes_at_intervals(kind),
             answers_for_windows: crate::profile::answers_for_windows(kind),
+            spent: false,
+            name,
         }
     }
 

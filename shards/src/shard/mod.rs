@@ -8,6 +8,7 @@
 //! **Invariant.** One step does a bounded amount of work: one batch an entry, one firing quantum an
 //! operator.
 
+mod capture;
 mod flow;
 mod graph;
 mod sources;
@@ -19,6 +20,7 @@ use engine::operators::Operator;
 use engine::plan::{NodeId, NodeKind, StreamPlan};
 use thiserror::Error;
 
+use crate::checkpoint::{Restore, SnapshotSink, names_of};
 use crate::clock::{Clock, Nanos};
 use crate::connector::{ConnectorError, Sink, Source};
 use crate::counters::CounterValues;
@@ -27,6 +29,7 @@ use crate::exchange::Exchange;
 use crate::inbox::{Delivery, Inbox};
 use crate::mesh::{EdgeId, MeshEndpoint};
 use crate::profile::ShardProfile;
+use crate::shard::capture::Capture;
 use crate::shard::graph::{Node, Role, SinkEnd};
 use crate::shard::sources::SourceEnd;
 
@@ -48,6 +51,10 @@ pub struct ShardParts {
     pub control: Arc<Control>,
     /// Its bounds.
     pub config: ShardConfig,
+    /// Who takes its snapshots; none are made without.
+    pub snapshots: Option<Box<dyn SnapshotSink>>,
+    /// What it goes on from.
+    pub restore: Option<Restore>,
 }
 
 /// The bounds of a shard.
@@ -109,6 +116,7 @@ pub struct Shard {
     last_flush: Nanos,
     epoch_captured: Epoch,
     failure: Option<ConnectorError>,
+    capture: Capture,
 }
 
 /// The number of exchanges of a plan: its edges in the mesh.
@@ -121,7 +129,7 @@ pub fn edges(plan: &StreamPlan) -> usize {
 
 impl Shard {
     /// Puts the parts together.
-    pub fn new(parts: ShardParts) -> Result<Shard, ExecutionError> {
+    pub fn new(parts: ShardParts) -> Result<Shard, ShardError> {
         let ShardParts {
             id,
             plan,
@@ -131,7 +139,10 @@ impl Shard {
             endpoint,
             control,
             config,
+            snapshots,
+            restore,
         } = parts;
+        let names = names_of(&plan);
         let mut sinks: Vec<(NodeId, Option<Box<dyn Sink>>)> =
             sinks.into_iter().map(|(node, sink)| (node, Some(sink))).collect();
         let mut inboxes = Vec::new();
@@ -154,18 +165,19 @@ impl Shard {
                         closing: false,
                         closed: false,
                         epoch: 0,
+                        settled: false,
                     })
                 }
                 _ => Role::Operator(operator.expect("invariant: every other node has an operator")),
             };
-            nodes.push(Node::new(&plan, node.id, role));
+            nodes.push(Node::new(&plan, node.id, role, names[node.id].clone()));
         }
         let sources = sources
             .into_iter()
             .map(|(node, source)| SourceEnd::new(&plan, node, source))
             .collect::<Result<Vec<_>, _>>()?;
         let profile = ShardProfile::new(id, &plan);
-        Ok(Shard {
+        let mut shard = Shard {
             id,
             plan,
             nodes,
@@ -179,7 +191,12 @@ impl Shard {
             last_flush: 0,
             epoch_captured: 0,
             failure: None,
-        })
+            capture: Capture::new(snapshots),
+        };
+        if let Some(restore) = restore {
+            shard.restore(&restore)?;
+        }
+        Ok(shard)
     }
 
     /// Does a bounded amount of work.
@@ -203,6 +220,7 @@ impl Shard {
         }
         progress |= self.close_sinks()?;
         if self.is_finished() {
+            self.hand_over_end()?;
             self.publish_counters();
             return Ok(Step::Finished);
         }

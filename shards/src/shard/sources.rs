@@ -5,8 +5,9 @@ use engine::operators::ingest::{Ingest, IngestOutput};
 use engine::plan::{NodeId, NodeKind, StreamPlan};
 use engine::time::WatermarkUs;
 
+use crate::checkpoint::SourceSnapshot;
 use crate::clock::{Clock, Nanos};
-use crate::connector::{Source, SourcePoll, SourceStatistics};
+use crate::connector::{ConnectorError, Source, SourcePoll, SourceStatistics, SplitPosition};
 use crate::epoch::{Epoch, Request};
 use crate::inbox::Delivery;
 use crate::shard::{Shard, ShardError};
@@ -21,6 +22,8 @@ pub(super) struct SourceEnd {
     /// The newest barrier it has sent.
     epoch: Epoch,
     splits_known: bool,
+    /// By split, the watermark of the job before.
+    restored: Vec<(String, WatermarkUs)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +58,51 @@ impl SourceEnd {
             poll_at: None,
             epoch: 0,
             splits_known: false,
+            restored: Vec::new(),
         })
+    }
+
+    pub(super) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Where it stands, under `name`.
+    pub(super) fn snapshot(&self, name: String) -> SourceSnapshot {
+        let watermarks = self.ingest.promised();
+        SourceSnapshot {
+            name,
+            positions: self.source.positions(),
+            watermarks: watermarks
+                .map(|(split, watermark)| (self.source.split_name(split), watermark))
+                .collect(),
+        }
+    }
+
+    /// Goes on from where all parts of it stood. A split that several shards read goes on with the lowest of
+    /// their watermarks.
+    pub(super) fn restore(&mut self, written: &[&SourceSnapshot]) -> Result<(), ConnectorError> {
+        let positions: Vec<SplitPosition> = written.iter().flat_map(|part| part.positions.clone()).collect();
+        self.source.restore(&positions)?;
+        self.restored = written.iter().flat_map(|part| part.watermarks.clone()).collect();
+        Ok(())
+    }
+
+    /// Makes its splits known, with what they had promised before; answers what comes of it.
+    fn introduce_splits(&mut self, now: Nanos) -> Vec<IngestOutput> {
+        self.splits_known = true;
+        let mut outputs = Vec::new();
+        let splits = self.source.splits();
+        for &split in &splits {
+            self.ingest.add_split(split, now);
+        }
+        for split in splits {
+            let name = self.source.split_name(split);
+            let promised = self.restored.iter().filter(|(known, _)| *known == name);
+            if let Some(watermark) = promised.map(|&(_, watermark)| watermark).min() {
+                self.ingest.restore_split(split, watermark, &mut outputs);
+            }
+        }
+        outputs
     }
 
     pub(super) fn statistics(&self) -> SourceStatistics {
@@ -86,6 +133,11 @@ impl Shard {
         let mut progress = false;
         let mut poll_at: Option<Nanos> = None;
         for index in 0..self.sources.len() {
+            if !self.sources[index].splits_known {
+                let now = clock.now();
+                let outputs = self.sources[index].introduce_splits(now);
+                self.hand_on_ingested(index, outputs, now, clock)?;
+            }
             progress |= self.send_barrier(index, clock)?;
             let source = &self.sources[index];
             if source.state != SourceState::Active || source.epoch > self.epoch_captured {
@@ -122,6 +174,7 @@ impl Shard {
             source.state = SourceState::Stopped;
         }
         let node = source.node;
+        self.capture_source(index);
         self.hand_on(node, Delivery::Barrier { epoch, stop }, clock)?;
         Ok(true)
     }
@@ -137,12 +190,6 @@ impl Shard {
     fn poll_source(&mut self, index: usize, clock: &dyn Clock) -> Result<bool, ShardError> {
         let started = clock.now();
         let source = &mut self.sources[index];
-        if !source.splits_known {
-            source.splits_known = true;
-            for split in source.source.splits() {
-                source.ingest.add_split(split, started);
-            }
-        }
         source.poll_at = None;
         let mut outputs = Vec::new();
         let node = source.node;

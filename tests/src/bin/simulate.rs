@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use tests::simulation::queries::Plans;
-use tests::simulation::{Report, replay, run_seed};
+use tests::simulation::{Report, recovery, replay, run_seed};
 
 /// Runs Velocore's shards in one thread under a seeded schedule, and checks what comes out.
 #[derive(Parser)]
@@ -20,6 +20,9 @@ struct Arguments {
     /// Run this many seeds.
     #[arg(long, default_value_t = 200)]
     seeds: u64,
+    /// Let jobs crash and go on from their checkpoints.
+    #[arg(long)]
+    crashes: bool,
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     first: u64,
@@ -28,6 +31,9 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut plans = Plans::default();
+    if arguments.crashes {
+        return crash(&arguments, &mut plans);
+    }
     match arguments.seed {
         Some(seed) => show(seed, &mut plans),
         None => {
@@ -35,6 +41,39 @@ fn main() -> ExitCode {
             std::panic::set_hook(Box::new(|_| {}));
             run_many(arguments.first, arguments.seeds, &mut plans)
         }
+    }
+}
+
+/// Seeds of jobs that crash.
+fn crash(arguments: &Arguments, plans: &mut Plans) -> ExitCode {
+    let started = Instant::now();
+    let seeds = match arguments.seed {
+        Some(seed) => seed..seed + 1,
+        None => arguments.first..arguments.first + arguments.seeds,
+    };
+    let count = seeds.end - seeds.start;
+    let (mut failed, mut crashes, mut restores, mut commits) = (0, 0, 0, 0);
+    for seed in seeds {
+        match recovery::run_seed(seed, plans, arguments.seed.is_some()) {
+            Ok(report) => {
+                crashes += report.crashes;
+                restores += report.restores;
+                commits += report.commits;
+            }
+            Err(error) => {
+                failed += 1;
+                println!("seed {seed} failed: {error}; replay: {} --crashes", replay(seed));
+            }
+        }
+    }
+    println!(
+        "{count} seeds, {failed} failed; {crashes} crashes, {restores} runs went on from a checkpoint, {commits} epochs \
+         committed; {:.0} seeds/s",
+        count as f64 / started.elapsed().as_secs_f64()
+    );
+    match failed {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     }
 }
 

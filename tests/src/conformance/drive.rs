@@ -11,13 +11,14 @@ use engine::batch::{Batch, Op};
 use engine::operators::build::build_all;
 use engine::plan::{NodeKind, SourceSpec, StreamPlan};
 use serde_json::Value;
+use shards::checkpoint::{Restore, ShardSnapshot, SnapshotSink, codec};
 use shards::clock::{Clock, Nanos};
 use shards::connector::{ConnectorError, Sink, Source, SourcePoll, SplitId};
 use shards::epoch::Control;
 use shards::mesh::{MeshConfig, mesh};
 use shards::shard::{Shard, ShardConfig, ShardParts, Step, edges};
 
-use crate::conformance::program::{self, Program, Row};
+use crate::conformance::program::{self, Row};
 use crate::conformance::values;
 
 /// Steps of one shard without an end that are taken to be a loop.
@@ -113,12 +114,29 @@ impl Sink for Outlet {
     }
 }
 
+/// The snapshots that shards have handed over.
+type HandedOver = Rc<RefCell<Vec<ShardSnapshot>>>;
+
+struct Keeper(HandedOver);
+
+impl SnapshotSink for Keeper {
+    fn take(&mut self, snapshot: ShardSnapshot) -> Result<(), ConnectorError> {
+        self.0.borrow_mut().push(snapshot);
+        Ok(())
+    }
+}
+
+/// Time between the end of a job and its restart.
+const RESTART_NS: Nanos = 1_000_000_000;
+
 /// A job that runs.
 pub struct Drive {
     shards: Vec<Option<Shard>>,
     clock: Ticking,
     inlets: Vec<(SourceSpec, Rc<Inlet>)>,
     taken: Taken,
+    control: Arc<Control>,
+    handed_over: HandedOver,
 }
 
 impl Drive {
@@ -127,8 +145,46 @@ impl Drive {
     /// # Errors
     /// An operator cannot be built.
     pub fn new(plan: &Arc<StreamPlan>, shards: usize) -> Result<Drive, String> {
+        let clock = Ticking(Rc::new(Cell::new(1)));
+        Drive::start(plan, shards, clock, Taken::default(), None)
+    }
+
+    /// Ends an epoch, stops, and goes on from its snapshots on `shards` shards with `plan`.
+    ///
+    /// # Errors
+    /// A shard fails, or does not take back what was written.
+    pub fn restart(mut self, plan: &Arc<StreamPlan>, shards: usize) -> Result<Drive, String> {
+        self.control.request_epoch();
+        self.settle()?;
+        let mut snapshots = self.handed_over.take();
+        snapshots.sort_by_key(|snapshot| snapshot.shard);
+        assert_eq!(
+            snapshots.len(),
+            self.shards.len(),
+            "every shard hands its part over"
+        );
+        let through_bytes = |snapshot: &ShardSnapshot| codec::decode(&codec::encode(snapshot)?);
+        let snapshots = snapshots
+            .iter()
+            .map(through_bytes)
+            .collect::<Result<Vec<_>, _>>()?;
+        let restore = Restore {
+            shards: Arc::new(snapshots),
+        };
+        let clock = Ticking(self.clock.0.clone());
+        clock.0.set(clock.0.get() + RESTART_NS);
+        Drive::start(plan, shards, clock, self.taken.clone(), Some(restore))
+    }
+
+    fn start(
+        plan: &Arc<StreamPlan>,
+        shards: usize,
+        clock: Ticking,
+        taken: Taken,
+        restore: Option<Restore>,
+    ) -> Result<Drive, String> {
         let control = Control::new(shards);
-        let taken = Taken::default();
+        let handed_over = HandedOver::default();
         let mut inlets: Vec<(SourceSpec, Rc<Inlet>)> = Vec::new();
         for node in &plan.nodes {
             if let NodeKind::Source(spec) = &node.kind {
@@ -171,43 +227,34 @@ impl Drive {
                 endpoint,
                 control: control.clone(),
                 config: ShardConfig::default(),
+                snapshots: Some(Box::new(Keeper(handed_over.clone()))),
+                restore: restore.clone(),
             };
             running.push(Some(Shard::new(parts).map_err(|error| error.to_string())?));
         }
         Ok(Drive {
             shards: running,
-            clock: Ticking(Rc::new(Cell::new(1))),
+            clock,
             inlets,
             taken,
+            control,
+            handed_over,
         })
     }
 
-    /// Feeds `rows` of each source, in turn: the first rows of all, then the second, and so on.
+    /// Feeds a row of `source`, and does everything that follows from it.
     ///
     /// # Errors
     /// A value does not fit its column, or a shard fails.
-    pub fn feed<'p>(
-        &mut self,
-        program: &'p Program,
-        rows: impl Fn(&'p program::Source) -> &'p Vec<(Op, Vec<Value>)>,
-    ) -> Result<(), String> {
-        let longest = program.sources.iter().map(|source| rows(source).len()).max();
-        for number in 0..longest.unwrap_or(0) {
-            for source in &program.sources {
-                let Some((op, row)) = rows(source).get(number) else {
-                    continue;
-                };
-                for (spec, inlet) in &self.inlets {
-                    if spec.table.name == source.name {
-                        let schema = spec.table.ingest_schema();
-                        let batch = values::batch(&schema, &spec.ingest, *op, row, spec.has_ops)?;
-                        inlet.rows.borrow_mut().push_back(batch);
-                    }
-                }
-                self.settle()?;
+    pub fn feed(&mut self, source: &program::Source, op: Op, row: &[Value]) -> Result<(), String> {
+        for (spec, inlet) in &self.inlets {
+            if spec.table.name == source.name {
+                let schema = spec.table.ingest_schema();
+                let batch = values::batch(&schema, &spec.ingest, op, row, spec.has_ops)?;
+                inlet.rows.borrow_mut().push_back(batch);
             }
         }
-        Ok(())
+        self.settle()
     }
 
     /// Ends every source and runs until the shards have finished.

@@ -17,27 +17,77 @@ use engine::batch::Op;
 use drive::Drive;
 use program::{Program, Row};
 
-/// Runs a program on `shards` shards without a restart: first the rows before the restart's point, then the
-/// rest and the end of the input.
+/// When a program is stopped and goes on from its snapshots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restarts {
+    /// Never.
+    Never,
+    /// At the program's own point.
+    AtPoint,
+    /// After every row, and at that point.
+    AfterEveryRow,
+}
+
+/// Runs a program: first the rows before the restart's point, then the rest and the end of the input. It starts
+/// on the first of `shards` and goes on with the next at each restart, round and round.
 ///
 /// # Errors
 /// It does not compile, fails, or gives other results; the message says which.
-pub fn run(program: &Program, shards: usize) -> Result<(), String> {
+pub fn run(program: &Program, shards: &[usize], restarts: Restarts) -> Result<(), String> {
     let sql = program.sql();
-    let job =
-        engine::compile::compile(&sql, &[], Some(shards)).map_err(|error| error.render(&program.id, &sql))?;
-    let mut drive = Drive::new(&job.plan, shards)?;
+    let mut plans = Vec::new();
+    for &shards in shards {
+        let job = engine::compile::compile(&sql, &[], Some(shards));
+        let job = job.map_err(|error| error.render(&program.id, &sql))?;
+        plans.push((job.plan, shards));
+    }
+    let mut plans = plans.iter().cycle();
+    let mut next = || plans.next().expect("a program runs on some number of shards");
+    let (plan, shards) = next();
+    let mut drive = Drive::new(plan, *shards)?;
+    let mut feed = |mut drive: Drive, rows: Vec<Fed<'_>>| {
+        for (source, op, row) in rows {
+            drive.feed(source, op, row)?;
+            if restarts == Restarts::AfterEveryRow {
+                let (plan, shards) = next();
+                drive = drive.restart(plan, *shards)?;
+            }
+        }
+        if restarts == Restarts::AtPoint {
+            let (plan, shards) = next();
+            drive = drive.restart(plan, *shards)?;
+        }
+        Ok::<Drive, String>(drive)
+    };
     let mut expected = Consolidated::new(program);
     let mut found = Consolidated::new(program);
-    drive.feed(program, |source| &source.before)?;
+    drive = feed(drive, in_turn(program, |source| &source.before))?;
     expected.apply(program.sink.before.iter().cloned());
     found.apply(drive.take());
     expected.compare(&found, "before the restart's point")?;
-    drive.feed(program, |source| &source.after)?;
+    drive = feed(drive, in_turn(program, |source| &source.after))?;
     drive.finish()?;
     expected.apply(program.sink.after.iter().cloned());
     found.apply(drive.take());
     expected.compare(&found, "at the end")
+}
+
+/// A row of a source.
+type Fed<'p> = (&'p program::Source, Op, &'p Vec<serde_json::Value>);
+
+/// The rows of all sources in turn: the first rows of all, then the second, and so on.
+fn in_turn<'p>(
+    program: &'p Program,
+    rows: impl Fn(&'p program::Source) -> &'p Vec<(Op, Vec<serde_json::Value>)>,
+) -> Vec<Fed<'p>> {
+    let longest = program.sources.iter().map(|source| rows(source).len()).max();
+    let mut all = Vec::new();
+    for number in 0..longest.unwrap_or(0) {
+        for source in &program.sources {
+            all.extend(rows(source).get(number).map(|(op, row)| (source, *op, row)));
+        }
+    }
+    all
 }
 
 /// What changes leave: rows and how often, or the last row of each key.

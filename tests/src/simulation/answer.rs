@@ -27,6 +27,14 @@ impl Answer {
         }
     }
 
+    /// An empty answer of the same kind of output.
+    pub fn empty(&self) -> Answer {
+        Answer {
+            keys: self.keys.clone(),
+            ..Answer::default()
+        }
+    }
+
     /// Applies the changes of a batch, in order.
     ///
     /// # Errors

@@ -9,9 +9,11 @@ use engine::plan::SourceSpec;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use shards::clock::Nanos;
-use shards::connector::{ConnectorError, Sink, Source, SourcePoll, SplitId};
+use shards::connector::{ConnectorError, Prepared, Sink, Source, SourcePoll, SplitId, SplitPosition};
+use shards::epoch::Epoch;
 
 use crate::simulation::answer::Answer;
+use crate::simulation::epochs::SharedOutside;
 use crate::simulation::trace::Trace;
 
 /// When the outside world next wakes a shard that sleeps; shared by the shard's connectors.
@@ -43,6 +45,7 @@ pub struct SimulatedSource {
     consumed: Consumed,
     trace: Trace,
     shard: usize,
+    shards: usize,
 }
 
 /// What a shard's connectors share with the world.
@@ -50,6 +53,8 @@ pub struct SimulatedSource {
 pub struct Surroundings {
     /// The shard.
     pub shard: usize,
+    /// Of how many.
+    pub shards: usize,
     /// Its alarm.
     pub alarm: Alarm,
     /// The trace.
@@ -93,6 +98,7 @@ impl SimulatedSource {
             consumed,
             trace: surroundings.trace,
             shard: surroundings.shard,
+            shards: surroundings.shards,
         }
     }
 
@@ -106,7 +112,47 @@ impl SimulatedSource {
     }
 }
 
+/// Blocks as the position of a split: those that are left.
+fn position_of(split: String, blocks: &[(usize, usize)]) -> SplitPosition {
+    let blocks = blocks.iter().map(|(offset, length)| format!("{offset}+{length}"));
+    SplitPosition {
+        split,
+        position: blocks.collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// The blocks that a position says are left, the last one first.
+pub fn blocks_left(position: &SplitPosition) -> Vec<(usize, usize)> {
+    let number = |text: &str| text.parse().expect("invariant: a position holds numbers");
+    let blocks = position.position.split_whitespace();
+    blocks
+        .filter_map(|block| block.split_once('+'))
+        .map(|(offset, length)| (number(offset), number(length)))
+        .collect()
+}
+
 impl Source for SimulatedSource {
+    fn positions(&self) -> Vec<SplitPosition> {
+        let position = |(split, left): (SplitId, &Split)| position_of(self.split_name(split), &left.blocks);
+        (0..).zip(&self.splits).map(position).collect()
+    }
+
+    fn restore(&mut self, positions: &[SplitPosition]) -> Result<(), ConnectorError> {
+        for split in 0..self.splits.len() {
+            let name = self.split_name(split as SplitId);
+            let position = positions.iter().find(|position| position.split == name);
+            let position =
+                position.ok_or_else(|| ConnectorError::new(format!("split {name} has no position")))?;
+            self.splits[split].blocks = blocks_left(position);
+        }
+        Ok(())
+    }
+
+    /// Its number over all shards, as `Deal::on` deals them.
+    fn split_name(&self, split: SplitId) -> String {
+        (split as usize * self.shards + self.shard).to_string()
+    }
+
     fn splits(&self) -> Vec<SplitId> {
         (0..self.splits.len() as SplitId).collect()
     }
@@ -160,9 +206,28 @@ pub struct SimulatedSink {
     trace: Trace,
     shard: usize,
     closed: bool,
+    staged: Option<Staged>,
+}
+
+/// The output of the epoch under way, where epochs are committed.
+struct Staged {
+    outside: SharedOutside,
+    epoch: Epoch,
+    batches: Vec<Batch>,
 }
 
 impl SimulatedSink {
+    /// The same, but output is staged until its epoch is committed; `epoch` is the first.
+    #[must_use]
+    pub fn in_epochs(mut self, outside: SharedOutside, epoch: Epoch) -> SimulatedSink {
+        self.staged = Some(Staged {
+            outside,
+            epoch,
+            batches: Vec::new(),
+        });
+        self
+    }
+
     /// Folds into `answer`; `now` is the simulated time.
     pub fn new(
         answer: Rc<RefCell<Answer>>,
@@ -179,6 +244,7 @@ impl SimulatedSink {
             trace: surroundings.trace,
             shard: surroundings.shard,
             closed: false,
+            staged: None,
         }
     }
 
@@ -212,6 +278,10 @@ impl Sink for SimulatedSink {
             self.shard,
             batch.len()
         ));
+        if let Some(staged) = &mut self.staged {
+            staged.batches.push(batch.clone());
+            return Ok(());
+        }
         self.answer
             .borrow_mut()
             .fold(batch)
@@ -221,6 +291,16 @@ impl Sink for SimulatedSink {
     fn flush(&mut self) -> Result<(), ConnectorError> {
         assert!(!self.closed, "invariant: a closed sink is not flushed");
         Ok(())
+    }
+
+    fn prepare(&mut self) -> Result<Vec<Prepared>, ConnectorError> {
+        let Some(staged) = &mut self.staged else {
+            return Ok(Vec::new());
+        };
+        let batches = std::mem::take(&mut staged.batches);
+        let prepared = staged.outside.borrow_mut().stage(staged.epoch, batches);
+        staged.epoch += 1;
+        Ok(vec![prepared])
     }
 
     fn close(&mut self) -> Result<bool, ConnectorError> {

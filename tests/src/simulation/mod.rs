@@ -3,12 +3,15 @@
 //!
 //! A seed picks a query, rows, shards, a schedule, tight bounds, slow sources and sinks, and perhaps
 //! an early stop ([`scenario`]). [`world`] runs it; here its output is compared with that of one
-//! shard that was given everything at once.
+//! shard that was given everything at once. [`recovery`] lets jobs crash and go on from their checkpoints.
 
 pub mod answer;
 pub mod bounds;
 pub mod connectors;
+pub mod disk;
+pub mod epochs;
 pub mod queries;
+pub mod recovery;
 pub mod rows;
 pub mod scenario;
 pub mod trace;
@@ -51,8 +54,12 @@ pub struct Report {
 /// # Errors
 /// A promise was broken; the message says which.
 pub fn run_seed(seed: u64, plans: &mut Plans, print: bool) -> Result<Report, String> {
-    let run = AssertUnwindSafe(|| check_seed(seed, plans, print));
-    catch_unwind(run).unwrap_or_else(|panic| {
+    without_panic(|| check_seed(seed, plans, print))
+}
+
+/// A panic as an error.
+fn without_panic<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
         Err(format!("panic: {}", text.unwrap_or("without a message")))
@@ -77,7 +84,7 @@ fn check_seed(seed: u64, plans: &mut Plans, print: bool) -> Result<Report, Strin
         .map(|_| Deal::random(rows.num_rows(), scenario.shards, &mut random))
         .collect();
     let expected = expected_answer(&scenario.query, plans, &rows)?;
-    let outcome = World::new(&scenario, &plan, &rows, &deals, random, trace.clone()).run()?;
+    let outcome = World::new(&scenario, &plan, &rows, &deals, random, trace.clone(), None).run()?;
     compare(&scenario.query, plans, &rows, &expected, &outcome)?;
     Ok(Report {
         scenario,
@@ -121,10 +128,15 @@ fn compare(
             expected_answer(query, plans, &prefix)?
         }
     };
-    if let Some(row) = outcome.answer.first_excess(&whole) {
+    first_difference(&outcome.answer, &whole)
+}
+
+/// Where output differs from the right answer.
+fn first_difference(found: &Answer, whole: &Answer) -> Result<(), String> {
+    if let Some(row) = found.first_excess(whole) {
         return Err(format!("too much in the output: {row}"));
     }
-    if let Some(row) = whole.first_excess(&outcome.answer) {
+    if let Some(row) = whole.first_excess(found) {
         return Err(format!(
             "missing in the output: {row}, seen from the right answer"
         ));
@@ -155,7 +167,7 @@ fn expected_answer(query: &Query, plans: &mut Plans, rows: &RecordBatch) -> Resu
     };
     let deals = vec![Deal::whole(rows.num_rows()); sources(&plan)];
     let random = SmallRng::seed_from_u64(0);
-    let world = World::new(&scenario, &plan, rows, &deals, random, Trace::new(false));
+    let world = World::new(&scenario, &plan, rows, &deals, random, Trace::new(false), None);
     let outcome = world
         .run()
         .map_err(|error| format!("the run on one shard: {error}"))?;

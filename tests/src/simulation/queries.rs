@@ -140,6 +140,94 @@ pub const QUERIES: &[Query] = &[
     },
 ];
 
+/// Queries that are simulated with crashes, beside all others: every operator that keeps something.
+pub const RESTORED: &[Query] = &[
+    Query {
+        name: "extremes_under_retraction",
+        sql: "SELECT trades, MIN(symbol) AS least, MAX(low) AS most FROM \
+              (SELECT symbol, COUNT(*) AS trades, MIN(price) AS low FROM trades GROUP BY symbol) AS per_symbol \
+              GROUP BY trades",
+        stopped: Stopped::AnswerOverConsumed,
+    },
+    Query {
+        name: "rare_aggregate",
+        sql: "SELECT symbol, MEDIAN(quantity) AS middle FROM trades GROUP BY symbol",
+        stopped: Stopped::AnswerOverConsumed,
+    },
+    Query {
+        name: "long_hop",
+        sql: "SELECT symbol, window_start, window_end, COUNT(*) AS trades, SUM(quantity) AS volume \
+              FROM TABLE(HOP(TABLE trades, DESCRIPTOR(ts), INTERVAL '1' SECOND, INTERVAL '20' SECOND)) \
+              GROUP BY symbol, window_start, window_end",
+        stopped: Stopped::PartOfFullAnswer,
+    },
+    Query {
+        name: "early_windows",
+        sql: "SELECT symbol, window_start, window_end, COUNT(*) AS trades, MAX(price) AS high \
+              FROM TABLE(TUMBLE(TABLE trades, DESCRIPTOR(ts), INTERVAL '10' SECOND)) \
+              GROUP BY symbol, window_start, window_end EMIT CHANGES",
+        stopped: Stopped::AnswerOverConsumed,
+    },
+    Query {
+        name: "sessions",
+        sql: "SELECT symbol, window_start, window_end, COUNT(*) AS trades \
+              FROM TABLE(SESSION(TABLE trades PARTITION BY symbol, DESCRIPTOR(ts), INTERVAL '3' SECOND)) \
+              GROUP BY symbol, window_start, window_end",
+        stopped: Stopped::PartOfFullAnswer,
+    },
+    Query {
+        name: "over_unbounded",
+        sql: "SELECT ts, symbol, SUM(price) OVER (PARTITION BY symbol ORDER BY ts ROWS BETWEEN UNBOUNDED PRECEDING AND \
+              CURRENT ROW) AS total FROM trades",
+        stopped: Stopped::PartOfFullAnswer,
+    },
+    Query {
+        name: "over_texts",
+        sql: "SELECT ts, quantity, MAX(symbol) OVER (PARTITION BY quantity ORDER BY ts ROWS BETWEEN 4 PRECEDING AND \
+              CURRENT ROW) AS last_symbol FROM trades",
+        stopped: Stopped::PartOfFullAnswer,
+    },
+    Query {
+        name: "left_join",
+        sql: "SELECT A.ts, A.symbol, B.high FROM trades AS A LEFT JOIN \
+              (SELECT quantity, MAX(price) AS high FROM trades WHERE quantity > 7 GROUP BY quantity) AS B \
+              ON A.quantity = B.quantity",
+        stopped: Stopped::AnswerOverConsumed,
+    },
+    Query {
+        name: "interval_join",
+        sql: "SELECT A.ts, A.symbol, B.ts AS earlier FROM trades AS A LEFT JOIN trades AS B ON A.symbol = B.symbol \
+              AND A.quantity = B.quantity + 1 AND B.ts BETWEEN A.ts - INTERVAL '6' SECOND AND A.ts",
+        stopped: Stopped::PartOfFullAnswer,
+    },
+    Query {
+        name: "top_three",
+        sql: "SELECT symbol, ts, quantity FROM (SELECT symbol, ts, quantity, ROW_NUMBER() OVER (PARTITION BY symbol \
+              ORDER BY quantity DESC, ts) AS place FROM trades) AS ranked WHERE place <= 3",
+        stopped: Stopped::AnswerOverConsumed,
+    },
+    Query {
+        name: "first_trades",
+        sql: "SELECT symbol, ts, quantity FROM (SELECT symbol, ts, quantity, ROW_NUMBER() OVER (PARTITION BY symbol \
+              ORDER BY ts) AS place FROM trades) AS ranked WHERE place = 1",
+        stopped: Stopped::PartOfFullAnswer,
+    },
+    Query {
+        name: "window_top",
+        sql: "SELECT symbol, window_end, volume FROM (SELECT symbol, window_start, window_end, volume, ROW_NUMBER() OVER \
+              (PARTITION BY window_start, window_end ORDER BY volume DESC, symbol) AS place FROM \
+              (SELECT symbol, window_start, window_end, SUM(quantity) AS volume \
+              FROM TABLE(TUMBLE(TABLE trades, DESCRIPTOR(ts), INTERVAL '10' SECOND)) \
+              GROUP BY symbol, window_start, window_end) AS totals) AS ranked WHERE place <= 2",
+        stopped: Stopped::PartOfFullAnswer,
+    },
+    Query {
+        name: "sorted",
+        sql: "SELECT ts, symbol, quantity FROM trades ORDER BY ts",
+        stopped: Stopped::PartOfFullAnswer,
+    },
+];
+
 /// Plans, compiled once each.
 #[derive(Default)]
 pub struct Plans {

@@ -83,6 +83,15 @@ impl Deal {
         }
     }
 
+    /// The same splits on `shards` shards: split number `n`, counted over all shards, on shard `n % shards`.
+    pub fn on(&self, shards: usize) -> Deal {
+        let mut blocks = vec![Vec::new(); shards];
+        for (number, split) in self.blocks.iter().flatten().enumerate() {
+            blocks[number % shards].push(split.clone());
+        }
+        Deal { blocks }
+    }
+
     /// Random blocks to random splits; each shard has up to three splits, and one shard at least has one.
     pub fn random(rows: usize, shards: usize, random: &mut SmallRng) -> Deal {
         let mut blocks: Vec<Vec<Vec<(usize, usize)>>> = (0..shards)

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use engine::batch::Batch;
 use engine::error::ExecutionError;
 use engine::operators::{Firing, Operator, OperatorStatistics, Output};
+use engine::snapshot::{StateReader, StateWriter};
 use engine::time::{WATERMARK_NONE, WatermarkUs};
 
 /// Rows that have entered the operators of one node, over all shards.
@@ -62,6 +63,17 @@ impl Operator for Watched {
 
     fn flush(&mut self, out: &mut Output) -> Result<(), ExecutionError> {
         self.inner.flush(out)
+    }
+
+    fn snapshot(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+        assert!(!self.firing, "a snapshot is taken while a firing is unfinished");
+        self.inner.snapshot(into)
+    }
+
+    fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
+        // What had been told is told once more.
+        self.watermark = from.watermark().saturating_sub(1);
+        self.inner.restore(from)
     }
 
     fn input_ended(&mut self, input: usize, out: &mut Output) -> Result<(), ExecutionError> {

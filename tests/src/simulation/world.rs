@@ -13,9 +13,10 @@ use engine::operators::build::build_all;
 use engine::plan::{NodeKind, StreamPlan};
 use rand::Rng;
 use rand::rngs::SmallRng;
+use shards::checkpoint::{Restore, ShardSnapshot, SnapshotSink};
 use shards::clock::{Clock, Nanos};
 use shards::connector::{Sink, Source};
-use shards::epoch::Control;
+use shards::epoch::{Control, Epoch};
 use shards::mesh::{MeshConfig, MeshEndpoint, mesh};
 use shards::parker::Wake;
 use shards::shard::{Shard, ShardConfig, ShardParts, Step, edges};
@@ -23,6 +24,7 @@ use shards::shard::{Shard, ShardConfig, ShardParts, Step, edges};
 use crate::simulation::answer::Answer;
 use crate::simulation::bounds::InFlight;
 use crate::simulation::connectors::{Alarm, Consumed, SimulatedSink, SimulatedSource, Surroundings};
+use crate::simulation::epochs::{Courier, HandedOver, Keeper, SharedOutside};
 use crate::simulation::rows::Deal;
 use crate::simulation::scenario::{Scenario, Schedule};
 use crate::simulation::trace::Trace;
@@ -90,8 +92,26 @@ pub struct Outcome {
     pub epochs: u64,
 }
 
+/// What a world of epochs that are committed has beside.
+pub struct Epochs {
+    /// Where shards put their snapshots.
+    pub handed_over: HandedOver,
+    /// Where output is staged and shown.
+    pub outside: SharedOutside,
+    /// The epoch that is written at the start.
+    pub first_epoch: Epoch,
+    /// What the shards go on from.
+    pub restore: Option<Restore>,
+    /// The time at the start.
+    pub start: Nanos,
+}
+
+/// Told of an epoch that is committed.
+pub type OnCommit<'a> = &'a mut dyn FnMut(Epoch, &[ShardSnapshot]) -> Result<(), String>;
+
 /// Shards and everything around them.
 pub struct World {
+    epochs: Option<Epochs>,
     scenario: Scenario,
     random: SmallRng,
     trace: Trace,
@@ -115,6 +135,7 @@ impl World {
         deals: &[Deal],
         random: SmallRng,
         trace: Trace,
+        epochs: Option<Epochs>,
     ) -> World {
         let control = Control::new(scenario.shards);
         let config = MeshConfig {
@@ -124,11 +145,16 @@ impl World {
         let entered: Vec<Entered> = plan.nodes.iter().map(|_| Entered::default()).collect();
         let consumed: Vec<Consumed> = plan.nodes.iter().map(|_| Consumed::default()).collect();
         let mut world = World {
-            in_flight: InFlight::new(scenario, plan, &consumed, &entered),
+            // What a restored operator holds did not come through its exchange.
+            in_flight: match &epochs {
+                None => InFlight::new(scenario, plan, &consumed, &entered),
+                Some(_) => None,
+            },
             scenario: scenario.clone(),
             random,
             trace,
-            now: Rc::new(Cell::new(1)),
+            now: Rc::new(Cell::new(epochs.as_ref().map_or(1, |epochs| epochs.start))),
+            epochs,
             control: control.clone(),
             seats: Vec::new(),
             consumed,
@@ -161,6 +187,7 @@ impl World {
         for node in &plan.nodes {
             let surroundings = |reluctance, random: &mut SmallRng| Surroundings {
                 shard: id,
+                shards: self.scenario.shards,
                 alarm: alarm.clone(),
                 trace: self.trace.clone(),
                 reluctance,
@@ -178,7 +205,10 @@ impl World {
                     let around = surroundings(self.scenario.sink_reluctance, &mut self.random);
                     let answer = Rc::new(RefCell::new(Answer::new(&plan.nodes[node.inputs[0]].changelog)));
                     answers.push(answer.clone());
-                    let sink = SimulatedSink::new(answer, self.now.clone(), around);
+                    let mut sink = SimulatedSink::new(answer, self.now.clone(), around);
+                    if let Some(epochs) = &self.epochs {
+                        sink = sink.in_epochs(epochs.outside.clone(), epochs.first_epoch);
+                    }
                     sinks.push((node.id, Box::new(sink) as Box<dyn Sink>));
                 }
                 _ => {}
@@ -196,6 +226,11 @@ impl World {
             sinks,
             endpoint,
             control: self.control.clone(),
+            snapshots: self
+                .epochs
+                .as_ref()
+                .map(|epochs| Box::new(Courier(epochs.handed_over.clone())) as Box<dyn SnapshotSink>),
+            restore: self.epochs.as_ref().and_then(|epochs| epochs.restore.clone()),
             config: ShardConfig {
                 poll_rows: self.scenario.poll_rows,
             },
@@ -215,23 +250,76 @@ impl World {
     /// # Errors
     /// A shard failed, or the world is stuck.
     pub fn run(mut self) -> Result<Outcome, String> {
-        while self.seats.iter().any(|seat| seat.shard.is_some()) {
-            if self.steps >= STEPS_MAX {
-                return Err(format!("not finished after {STEPS_MAX} steps: {}", self.state()));
-            }
-            self.make_requests();
-            let leap = self.random.random_range(0..self.scenario.step_ns_max);
-            self.now.set(self.now.get() + leap);
-            self.wake_those_whose_time_has_come();
-            match self.choose() {
-                Some(shard) => self.step(shard)?,
-                None => self.leap_to_next_wake()?,
-            }
-            if let Some(in_flight) = &mut self.in_flight {
-                in_flight.check()?;
-            }
+        while self.is_running() {
+            self.turn()?;
         }
         Ok(self.outcome())
+    }
+
+    /// Runs until every shard has finished and `keeper` has committed all (true), or until a crash at step
+    /// `crash_at` or behind it (false); `on_commit` is told of each epoch that is committed.
+    ///
+    /// # Errors
+    /// A shard failed, the world is stuck, output is lost, or `on_commit` finds something.
+    pub fn run_until(
+        &mut self,
+        crash_at: Option<u64>,
+        keeper: &mut Keeper,
+        on_commit: OnCommit<'_>,
+    ) -> Result<bool, String> {
+        while self.is_running() {
+            if crash_at.is_some_and(|at| self.steps >= at) {
+                return Ok(false);
+            }
+            self.turn()?;
+            self.keep(keeper);
+            // The control thread is slow, and gets something done now and then.
+            if self.random.random_range(0..3) == 0 {
+                commit(keeper, on_commit)?;
+            }
+        }
+        while !keeper.is_idle() {
+            if crash_at.is_some() && self.random.random_range(0..10) == 0 {
+                return Ok(false);
+            }
+            commit(keeper, on_commit)?;
+        }
+        Ok(true)
+    }
+
+    /// The time.
+    pub fn time(&self) -> Nanos {
+        self.now.get()
+    }
+
+    fn is_running(&self) -> bool {
+        self.seats.iter().any(|seat| seat.shard.is_some())
+    }
+
+    fn keep(&mut self, keeper: &mut Keeper) {
+        if let Some(epochs) = &self.epochs {
+            let handed_over = epochs.handed_over.take();
+            handed_over.into_iter().for_each(|snapshot| keeper.take(snapshot));
+        }
+    }
+
+    /// One step of one shard, and what the world does around it.
+    fn turn(&mut self) -> Result<(), String> {
+        if self.steps >= STEPS_MAX {
+            return Err(format!("not finished after {STEPS_MAX} steps: {}", self.state()));
+        }
+        self.make_requests();
+        let leap = self.random.random_range(0..self.scenario.step_ns_max);
+        self.now.set(self.now.get() + leap);
+        self.wake_those_whose_time_has_come();
+        match self.choose() {
+            Some(shard) => self.step(shard)?,
+            None => self.leap_to_next_wake()?,
+        }
+        match &mut self.in_flight {
+            Some(in_flight) => in_flight.check(),
+            None => Ok(()),
+        }
     }
 
     fn make_requests(&mut self) {
@@ -382,5 +470,13 @@ impl World {
             in_flight: self.in_flight.map(|in_flight| in_flight.highest()),
             epochs: self.requested.min(self.control.captured()),
         }
+    }
+}
+
+/// Lets the keeper do its next thing.
+fn commit(keeper: &mut Keeper, on_commit: OnCommit<'_>) -> Result<(), String> {
+    match keeper.step()? {
+        Some((epoch, snapshots)) => on_commit(epoch, &snapshots),
+        None => Ok(()),
     }
 }

@@ -3,8 +3,9 @@
 //! **Invariant.** Work is per call and batch, in typed loops; nothing looks at a type per row.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, RecordBatch};
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 
 use crate::error::ExecutionError;
@@ -15,6 +16,9 @@ use crate::operators::over_aggregate::frames::{Answers, Frames, OrderedRows};
 use crate::operators::over_aggregate::over_error;
 use crate::operators::over_aggregate::row_accumulator::RowAccumulatorCall;
 use crate::plan::{AggregateCall, AggregateFunction, OverFrame};
+use crate::snapshot::StateWriter;
+use crate::state::group_table::{GroupIndex, GroupTable};
+use crate::state::key_columns::named_keys;
 use crate::state::words::word_bits;
 
 /// Calls that share frames.
@@ -25,6 +29,22 @@ pub(super) trait SharedCalls {
         rows: &RecordBatch,
         order: &OrderedRows<'_>,
     ) -> Result<Vec<ArrayRef>, ExecutionError>;
+
+    /// Writes the frames of all partitions as table `name`: the partition's keys, then what a frame holds.
+    fn freeze(
+        &mut self,
+        name: &str,
+        partitions: &GroupTable,
+        into: &mut StateWriter,
+    ) -> Result<(), ExecutionError>;
+
+    /// Takes back the columns behind the keys, for rows of these partitions, of which there are `count` now.
+    fn thaw(
+        &mut self,
+        columns: &[ArrayRef],
+        partitions: &[GroupIndex],
+        count: usize,
+    ) -> Result<(), ExecutionError>;
 
     /// Bytes of state.
     fn bytes(&self) -> usize;
@@ -96,7 +116,7 @@ pub(super) fn build(
             AggregateFunction::Min => (Held::Least, Reading::Value),
             AggregateFunction::Max => (Held::Greatest, Reading::Value),
             AggregateFunction::Other(function) => {
-                let shared = RowAccumulatorCall::new(call, function.clone(), frame);
+                let shared = RowAccumulatorCall::new(call, function.clone(), frame, input);
                 groups.push(Group {
                     calls: vec![index],
                     shared: Box::new(shared),
@@ -227,6 +247,43 @@ impl<C: Aggregate> SharedCalls for TypedCalls<C> {
             reading => C::result(*reading, &answers, &parts.argument_type, output),
         };
         parts.readings.iter().map(result).collect()
+    }
+
+    fn freeze(
+        &mut self,
+        name: &str,
+        partitions: &GroupTable,
+        into: &mut StateWriter,
+    ) -> Result<(), ExecutionError> {
+        let groups: Vec<GroupIndex> = (0..self.frames.partitions() as GroupIndex).collect();
+        let mut frames = BinaryBuilder::new();
+        let mut bytes = Vec::new();
+        for &group in &groups {
+            bytes.clear();
+            self.frames.freeze(group as usize, &mut bytes);
+            frames.append_value(&bytes);
+        }
+        let mut columns = named_keys(partitions, &groups);
+        columns.push(("frame".into(), Arc::new(frames.finish())));
+        into.add_columns(name, 0, columns, groups.len())
+    }
+
+    fn thaw(
+        &mut self,
+        columns: &[ArrayRef],
+        partitions: &[GroupIndex],
+        count: usize,
+    ) -> Result<(), ExecutionError> {
+        let frames = columns[0].as_binary::<i32>();
+        self.frames.grow(count);
+        for (row, &partition) in partitions.iter().enumerate() {
+            let mut bytes = frames.value(row);
+            let is_read = self.frames.thaw(partition as usize, &mut bytes).is_some();
+            if !is_read || !bytes.is_empty() {
+                return Err(over_error("a frame in the snapshot is not what was written"));
+            }
+        }
+        Ok(())
     }
 
     fn bytes(&self) -> usize {

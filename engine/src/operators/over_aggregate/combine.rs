@@ -7,10 +7,12 @@ use std::cmp::Ordering;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use crate::operators::over_aggregate::frozen::Frozen;
+
 /// A monoid over values.
 pub(super) trait Combine: 'static {
     /// A value; a row's, or what several rows combine to.
-    type Value: Clone + 'static;
+    type Value: Clone + Frozen + 'static;
 
     /// The value of no rows.
     fn identity() -> Self::Value;

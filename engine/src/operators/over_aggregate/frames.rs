@@ -14,6 +14,7 @@
 use std::collections::VecDeque;
 
 use crate::operators::over_aggregate::combine::Combine;
+use crate::operators::over_aggregate::frozen::Frozen;
 use crate::plan::OverFrame;
 
 /// Rows in order of event time; a run of equal event times is whole.
@@ -180,6 +181,50 @@ impl<C: Combine> Frames<C> {
         answers
     }
 
+    /// Partitions that have frames.
+    pub fn partitions(&self) -> usize {
+        match self {
+            Frames::Rows { blocks, .. } => blocks.len(),
+            Frames::Range { queues, .. } => queues.len(),
+            Frames::Unbounded { totals, .. } => totals.len(),
+        }
+    }
+
+    /// Makes empty frames up to `partitions`.
+    pub fn grow(&mut self, partitions: usize) {
+        let partitions = partitions.max(self.partitions());
+        match self {
+            Frames::Rows { blocks, .. } => blocks.resize_with(partitions, Block::new::<C>),
+            Frames::Range { queues, .. } => queues.resize_with(partitions, Queue::new::<C>),
+            Frames::Unbounded { totals, .. } => totals.resize_with(partitions, || (C::identity(), 0)),
+        }
+    }
+
+    /// Writes the frame of a partition.
+    pub fn freeze(&self, partition: usize, bytes: &mut Vec<u8>) {
+        match self {
+            Frames::Rows { blocks, .. } => blocks[partition].freeze(bytes),
+            Frames::Range { queues, .. } => queues[partition].freeze(bytes),
+            Frames::Unbounded { totals, .. } => totals[partition].freeze(bytes),
+        }
+    }
+
+    /// Reads the frame of a partition; `None` if the bytes end early.
+    pub fn thaw(&mut self, partition: usize, bytes: &mut &[u8]) -> Option<()> {
+        match self {
+            Frames::Rows { blocks, held, .. } => {
+                blocks[partition] = Block::thaw(bytes)?;
+                *held += blocks[partition].ring.len();
+            }
+            Frames::Range { queues, held, .. } => {
+                queues[partition] = Queue::thaw(bytes)?;
+                *held += queues[partition].entries.len();
+            }
+            Frames::Unbounded { totals, .. } => totals[partition] = Frozen::thaw(bytes)?,
+        }
+        Some(())
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         match self {
@@ -214,6 +259,59 @@ fn with_peers<S, V>(
             answers.counts.push(count);
         }
         start += peers.len();
+    }
+}
+
+impl<V: Frozen> Frozen for Block<V> {
+    fn freeze(&self, bytes: &mut Vec<u8>) {
+        (self.next as u64, self.rows).freeze(bytes);
+        self.prefix.freeze(bytes);
+        self.ring.freeze(bytes);
+        let uncounted: Vec<u64> = self
+            .uncounted
+            .iter()
+            .flat_map(|rows| rows.iter().copied())
+            .collect();
+        uncounted.freeze(bytes);
+    }
+
+    fn thaw(bytes: &mut &[u8]) -> Option<Block<V>> {
+        let (next, rows) = <(u64, u64)>::thaw(bytes)?;
+        let prefix = V::thaw(bytes)?;
+        let ring = Vec::<V>::thaw(bytes)?;
+        let uncounted = Vec::<u64>::thaw(bytes)?;
+        Some(Block {
+            next: usize::try_from(next).ok().filter(|&next| next <= ring.len())?,
+            ring,
+            prefix,
+            rows,
+            uncounted: (!uncounted.is_empty()).then(|| Box::new(uncounted.into())),
+        })
+    }
+}
+
+impl<V: Frozen + Clone> Frozen for Queue<V> {
+    fn freeze(&self, bytes: &mut Vec<u8>) {
+        (self.suffixes as u64).freeze(bytes);
+        self.recent.freeze(bytes);
+        self.entries
+            .iter()
+            .cloned()
+            .collect::<Vec<(i64, V)>>()
+            .freeze(bytes);
+    }
+
+    fn thaw(bytes: &mut &[u8]) -> Option<Queue<V>> {
+        let suffixes = u64::thaw(bytes)?;
+        let recent = V::thaw(bytes)?;
+        let entries = Vec::<(i64, V)>::thaw(bytes)?;
+        Some(Queue {
+            suffixes: usize::try_from(suffixes)
+                .ok()
+                .filter(|&count| count <= entries.len())?,
+            entries: entries.into(),
+            recent,
+        })
     }
 }
 

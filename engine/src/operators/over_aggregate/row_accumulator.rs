@@ -6,9 +6,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
-use arrow::compute::cast;
-use arrow::datatypes::FieldRef;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, new_empty_array, new_null_array};
+use arrow::compute::{cast, concat};
+use arrow::datatypes::{DataType, FieldRef, Int64Type, SchemaRef};
 use datafusion_common::ScalarValue;
 use datafusion_expr::Accumulator;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
@@ -18,6 +18,10 @@ use crate::operators::over_aggregate::calls::{SharedCalls, counted};
 use crate::operators::over_aggregate::frames::OrderedRows;
 use crate::operators::over_aggregate::over_error;
 use crate::plan::{AggregateCall, OverFrame};
+use crate::snapshot::{StateWriter, int64_column};
+use crate::state::accumulators::frozen::scalar_column;
+use crate::state::group_table::{GroupIndex, GroupTable};
+use crate::state::key_columns::named_keys;
 
 /// Arguments of one row; `None` where the filter leaves it out.
 type Arguments = Option<Vec<ArrayRef>>;
@@ -26,6 +30,8 @@ type Arguments = Option<Vec<ArrayRef>>;
 pub(super) struct RowAccumulatorCall {
     function: Arc<AggregateFunctionExpr>,
     arguments: Vec<usize>,
+    /// Of the arguments.
+    types: Vec<DataType>,
     filter: Option<usize>,
     output: FieldRef,
     frame: OverFrame,
@@ -51,9 +57,15 @@ impl RowAccumulatorCall {
         call: &AggregateCall,
         function: Arc<AggregateFunctionExpr>,
         frame: OverFrame,
+        input: &SchemaRef,
     ) -> RowAccumulatorCall {
         RowAccumulatorCall {
             function,
+            types: call
+                .arguments
+                .iter()
+                .map(|&column| input.field(column).data_type().clone())
+                .collect(),
             arguments: call.arguments.clone(),
             filter: call.filter,
             output: call.output.clone(),
@@ -128,6 +140,74 @@ impl RowAccumulatorCall {
         Ok(())
     }
 
+    /// Frames without a bound: a row per partition with the state of its accumulator.
+    fn freeze_accumulators(
+        &mut self,
+        name: &str,
+        partitions: &GroupTable,
+        into: &mut StateWriter,
+    ) -> Result<(), ExecutionError> {
+        let fields = self.function.state_fields().map_err(over_error)?;
+        let mut states: Vec<Vec<ScalarValue>> = vec![Vec::new(); fields.len()];
+        let mut groups: Vec<GroupIndex> = Vec::new();
+        for partition in 0..self.partitions.len() {
+            let Some(mut frame) = self.partitions[partition].take() else {
+                continue;
+            };
+            let state = frame.accumulator.state().map_err(over_error)?;
+            let columns = state.iter().map(ScalarValue::to_array);
+            let columns = columns.collect::<Result<Vec<_>, _>>().map_err(over_error)?;
+            // Giving its state away may have emptied it: a new one goes on from there.
+            frame.accumulator = self.accumulator()?;
+            frame.accumulator.merge_batch(&columns).map_err(over_error)?;
+            self.partitions[partition] = Some(frame);
+            groups.push(partition as GroupIndex);
+            states
+                .iter_mut()
+                .zip(state)
+                .for_each(|(column, value)| column.push(value));
+        }
+        let mut columns = named_keys(partitions, &groups);
+        for (field, values) in fields.iter().zip(states) {
+            columns.push((field.name().clone(), scalar_column(field.data_type(), values)?));
+        }
+        into.add_columns(name, 0, columns, groups.len())
+    }
+
+    /// Frames with a bound: their rows, from which accumulators are made anew.
+    fn freeze_rows(
+        &mut self,
+        name: &str,
+        partitions: &GroupTable,
+        into: &mut StateWriter,
+    ) -> Result<(), ExecutionError> {
+        let nothing: Vec<ArrayRef> = self.types.iter().map(|of| new_null_array(of, 1)).collect();
+        let (mut groups, mut times, mut counts) = (Vec::new(), Vec::new(), Vec::new());
+        let mut arguments: Vec<Vec<&dyn Array>> = vec![Vec::new(); self.types.len()];
+        for (partition, frame) in (0..).zip(&self.partitions) {
+            for (time, row) in frame.iter().flat_map(|frame| &frame.rows) {
+                groups.push(partition);
+                times.push(*time);
+                counts.push(row.is_some());
+                let values = row.as_ref().unwrap_or(&nothing);
+                for (column, value) in arguments.iter_mut().zip(values) {
+                    column.push(value.as_ref());
+                }
+            }
+        }
+        let mut columns = named_keys(partitions, &groups);
+        columns.push(("time".into(), int64_column(times)));
+        columns.push(("counts".into(), Arc::new(BooleanArray::from(counts))));
+        for ((number, of), values) in (0..).zip(&self.types).zip(arguments) {
+            let column = match values.is_empty() {
+                true => new_empty_array(of),
+                false => concat(&values).map_err(over_error)?,
+            };
+            columns.push((format!("argument {number}"), column));
+        }
+        into.add_columns(name, 0, columns, groups.len())
+    }
+
     fn result(&mut self, partition: u32) -> Result<ScalarValue, ExecutionError> {
         let frame = self.partitions[partition as usize].as_mut();
         let frame = frame.expect("invariant: a row has entered");
@@ -174,6 +254,51 @@ impl SharedCalls for RowAccumulatorCall {
             return Ok(vec![column]);
         }
         Ok(vec![cast(&column, self.output.data_type()).map_err(over_error)?])
+    }
+
+    fn freeze(
+        &mut self,
+        name: &str,
+        partitions: &GroupTable,
+        into: &mut StateWriter,
+    ) -> Result<(), ExecutionError> {
+        match self.frame {
+            OverFrame::Rows(None) | OverFrame::Range(None) => {
+                self.freeze_accumulators(name, partitions, into)
+            }
+            _ => self.freeze_rows(name, partitions, into),
+        }
+    }
+
+    fn thaw(
+        &mut self,
+        columns: &[ArrayRef],
+        partitions: &[GroupIndex],
+        count: usize,
+    ) -> Result<(), ExecutionError> {
+        self.partitions
+            .resize_with(count.max(self.partitions.len()), || None);
+        for (row, &partition) in partitions.iter().enumerate() {
+            let values = |columns: &[ArrayRef]| {
+                columns
+                    .iter()
+                    .map(|column| column.slice(row, 1))
+                    .collect::<Vec<_>>()
+            };
+            if matches!(self.frame, OverFrame::Rows(None) | OverFrame::Range(None)) {
+                let mut frame = self.empty_frame()?;
+                frame
+                    .accumulator
+                    .merge_batch(&values(columns))
+                    .map_err(over_error)?;
+                self.partitions[partition as usize] = Some(frame);
+                continue;
+            }
+            let time = columns[0].as_primitive::<Int64Type>().value(row);
+            let counts = columns[1].as_boolean().value(row);
+            self.enter(partition as usize, time, counts.then(|| values(&columns[2..])))?;
+        }
+        Ok(())
     }
 
     fn bytes(&self) -> usize {

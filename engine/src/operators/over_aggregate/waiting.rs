@@ -9,7 +9,7 @@
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
-use arrow::compute::{interleave_record_batch, take_record_batch};
+use arrow::compute::{concat_batches, interleave_record_batch, take_record_batch};
 use arrow::datatypes::SchemaRef;
 
 use crate::error::ExecutionError;
@@ -47,6 +47,7 @@ pub(super) struct Run {
 
 /// All waiting rows.
 pub(super) struct Waiting {
+    schema: SchemaRef,
     runs: Vec<Run>,
     ties: Ties,
     bytes: usize,
@@ -56,6 +57,7 @@ impl Waiting {
     /// No rows, of columns `input`.
     pub fn new(input: &SchemaRef) -> Result<Waiting, ExecutionError> {
         Ok(Waiting {
+            schema: input.clone(),
             runs: Vec::new(),
             ties: Ties::new(input)?,
             bytes: 0,
@@ -65,6 +67,15 @@ impl Waiting {
     /// Bytes of the batches that hold them.
     pub fn bytes(&self) -> usize {
         self.bytes + self.runs.capacity() * size_of::<Run>()
+    }
+
+    /// All rows, in no particular order.
+    pub fn rows(&self) -> Result<RecordBatch, ExecutionError> {
+        let mut parts = Vec::with_capacity(self.runs.len());
+        for run in &self.runs {
+            parts.push(run.part(run.next..run.times.len())?.rows);
+        }
+        concat_batches(&self.schema, &parts).map_err(over_error)
     }
 
     /// Takes rows with their event times and partitions.

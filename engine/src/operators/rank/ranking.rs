@@ -243,6 +243,13 @@ impl Ranking {
         Ok(())
     }
 
+    /// All rows, partition by partition in their order: [`Ranking::apply`] makes the same ranking of them.
+    pub fn rows(&self) -> Result<RecordBatch, ExecutionError> {
+        let entries = self.partitions.iter().flatten();
+        self.store
+            .gather(&entries.map(|entry| entry.row).collect::<Vec<_>>())
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.store.allocated_bytes()

@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::error::ExecutionError;
+use crate::snapshot::{int64_column, with_columns};
 use crate::state::group_table::{GroupIndex, NO_GROUP};
 use crate::state::row_store::{NO_ROW, RowId, RowStore};
 
@@ -251,6 +252,31 @@ impl Side {
             }
         }
         self.ends = ends;
+    }
+
+    /// All rows, group by group in the order of their chains, with what is known of them: matches, arrival.
+    pub fn freeze(&self) -> Result<RecordBatch, ExecutionError> {
+        let mut ids = Vec::with_capacity(self.store.len());
+        for &(first, _) in &self.ends {
+            let mut id = first;
+            while id != NO_ROW {
+                ids.push(id);
+                id = self.next(id);
+            }
+        }
+        let matches = ids
+            .iter()
+            .map(|&id| self.matches.get(id as usize).map_or(0, |&count| i64::from(count)));
+        let arrivals = ids.iter().map(|&id| {
+            self.arrivals
+                .get(id as usize)
+                .map_or(0, |&arrival| arrival as i64)
+        });
+        let known = vec![
+            ("matches", int64_column(matches)),
+            ("arrival", int64_column(arrivals)),
+        ];
+        with_columns(&self.store.gather(&ids)?, known)
     }
 
     /// Bytes held.

@@ -7,14 +7,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt32Type};
 
 use crate::error::ExecutionError;
+use crate::snapshot::int64_column;
 use crate::state::accumulators::inputs::counted_rows;
 use crate::state::accumulators::layout::{AggregateLayout, Primitive};
 use crate::state::group_table::{GroupIndex, GroupTable};
+use crate::state::key_columns::key_columns;
 use crate::state::keys::{KeyLayout, KeyPacker};
 
 /// The filters over one set, each with the primitives (indices) behind it.
@@ -145,6 +147,41 @@ impl DistinctSet {
         self.table
             .find_or_insert(&mut self.packer, &columns, rows, &mut self.entries);
         valid
+    }
+
+    /// The group of each pair, with the columns of its values and of its counts per filter.
+    pub fn freeze(&self) -> (Vec<GroupIndex>, Vec<(String, ArrayRef)>) {
+        let counts = |&entry: &GroupIndex| self.table.state(entry);
+        let mut entries: Vec<GroupIndex> = (0..self.table.len() as GroupIndex).collect();
+        entries.retain(|entry| counts(entry).iter().any(|&count| count != 0));
+        let mut keys = key_columns(&self.table, &entries).into_iter();
+        let groups = keys.next().expect("invariant: a pair starts with its group");
+        let groups = groups.as_primitive::<UInt32Type>().values().to_vec();
+        let mut columns: Vec<(String, ArrayRef)> = Vec::new();
+        for (number, values) in (0..).zip(keys) {
+            columns.push((format!("value {number}"), values));
+        }
+        for filter in 0..self.filters.len() {
+            let numbers = entries.iter().map(|entry| counts(entry)[filter] as i64);
+            columns.push((format!("count {filter}"), int64_column(numbers)));
+        }
+        (groups, columns)
+    }
+
+    /// Takes back what `freeze` gave, of groups that have these numbers now.
+    pub fn thaw(&mut self, columns: &[ArrayRef], groups: &[GroupIndex]) {
+        let (values, counts) = columns.split_at(self.arguments.len());
+        let mut keys: Vec<ArrayRef> = vec![Arc::new(UInt32Array::from(groups.to_vec()))];
+        keys.extend(values.iter().cloned());
+        self.table
+            .find_or_insert(&mut self.packer, &keys, groups.len(), &mut self.entries);
+        for (filter, counts) in counts.iter().enumerate() {
+            let counts = counts.as_primitive::<Int64Type>().values();
+            let mut states = self.table.states_mut();
+            for (&entry, &count) in self.entries.iter().zip(counts) {
+                states.words::<1>(entry, filter)[0] = count as u64;
+            }
+        }
     }
 
     /// Forgets all pairs.

@@ -42,7 +42,7 @@ pub(crate) enum Side {
 #[derive(Debug, Default)]
 pub(crate) struct OtherEntry {
     pub accumulator: Option<Box<dyn Accumulator>>,
-    rows: i64,
+    pub rows: i64,
 }
 
 /// The bytes of a STRING or BYTES column.

@@ -27,7 +27,7 @@ pub struct GroupState {
     pub(crate) layout: Arc<AggregateLayout>,
     pub(crate) table: GroupTable,
     pub(crate) sides: Vec<Side>,
-    distinct: Vec<DistinctSet>,
+    pub(crate) distinct: Vec<DistinctSet>,
 }
 
 impl GroupState {

@@ -34,26 +34,15 @@ pub struct FileBlocks {
     /// The end of the file as it was when the job was prepared.
     end: u64,
     block_bytes: u64,
-    next_block: u64,
-    stride: u64,
 }
 
 impl FileBlocks {
-    /// Blocks `first, first + stride, …` of the first `end` bytes of the file at `path`.
+    /// Blocks of the first `end` bytes of the file at `path`.
     ///
     /// # Errors
     /// When the file cannot be opened.
-    pub fn open(
-        path: &Path,
-        end: u64,
-        block_bytes: u64,
-        first: u64,
-        stride: u64,
-    ) -> Result<FileBlocks, ConnectorError> {
-        assert!(
-            block_bytes > 0 && stride > 0,
-            "invariant: blocks have a size and a distance"
-        );
+    pub fn open(path: &Path, end: u64, block_bytes: u64) -> Result<FileBlocks, ConnectorError> {
+        assert!(block_bytes > 0, "invariant: blocks have a size");
         let file = File::open(path)
             .map_err(|error| ConnectorError::new(format!("cannot open {}: {error}", path.display())))?;
         Ok(FileBlocks {
@@ -61,34 +50,23 @@ impl FileBlocks {
             file,
             end,
             block_bytes,
-            next_block: first,
-            stride,
         })
     }
 
-    /// The number of the block that is read next.
-    pub fn next_block(&self) -> u64 {
-        self.next_block
-    }
-
-    /// Fills `buffer` with the records of the next block that has any; `None` at the end. The last record of a file may lack its line break.
+    /// Fills `buffer` with the records of block `block`, none where no record starts in it. The last record of
+    /// a file may lack its line break.
     ///
     /// # Errors
     /// A read that fails, a file that has shrunk, a record that is too long.
-    pub fn read(&mut self, buffer: &mut Vec<u8>) -> Result<Option<BlockRecords>, ConnectorError> {
-        loop {
+    pub fn read(&self, block: u64, buffer: &mut Vec<u8>) -> Result<Option<BlockRecords>, ConnectorError> {
+        buffer.clear();
+        let start = block * self.block_bytes;
+        assert!(start < self.end, "invariant: only blocks of the file are read");
+        let records = self.read_block(start, (start + self.block_bytes).min(self.end), buffer)?;
+        if records.is_none() {
             buffer.clear();
-            let start = match self.next_block.checked_mul(self.block_bytes) {
-                Some(start) if start < self.end => start,
-                _ => return Ok(None),
-            };
-            let end = (start + self.block_bytes).min(self.end);
-            self.next_block += self.stride;
-            self.read_ahead();
-            if let Some(records) = self.read_block(start, end, buffer)? {
-                return Ok(Some(records));
-            }
         }
+        Ok(records)
     }
 
     /// Records that start in `start..end`.
@@ -159,9 +137,9 @@ impl FileBlocks {
         ))
     }
 
-    /// Asks the kernel to fetch the block after this one.
-    fn read_ahead(&self) {
-        let next = self.next_block.saturating_mul(self.block_bytes);
+    /// Asks the kernel to fetch block `block`.
+    pub fn read_ahead(&self, block: u64) {
+        let next = block.saturating_mul(self.block_bytes);
         if next < self.end {
             let length = std::num::NonZeroU64::new(self.block_bytes);
             // Only advice: where it is not taken, reads wait a little longer.
@@ -197,9 +175,12 @@ mod tests {
         let end = std::fs::metadata(path).unwrap().len();
         let mut records = Vec::new();
         for shard in 0..shards {
-            let mut blocks = FileBlocks::open(path, end, block_bytes, shard, shards).unwrap();
+            let blocks = FileBlocks::open(path, end, block_bytes).unwrap();
             let mut buffer = Vec::new();
-            while let Some(BlockRecords { offset, first }) = blocks.read(&mut buffer).unwrap() {
+            for block in (shard..end.div_ceil(block_bytes)).step_by(shards as usize) {
+                let Some(BlockRecords { offset, first }) = blocks.read(block, &mut buffer).unwrap() else {
+                    continue;
+                };
                 let content = std::fs::read(path).unwrap();
                 let offset = offset as usize;
                 assert_eq!(&content[offset..offset + buffer.len()], &buffer[..]);
@@ -243,9 +224,9 @@ mod tests {
         let directory = TemporaryDirectory::create();
         let path = directory.file("long.txt", vec![b'x'; 3 * RECORD_BYTES_MAX]);
         let end = std::fs::metadata(&path).unwrap().len();
-        let mut blocks = FileBlocks::open(&path, end, 1 << 20, 0, 1).unwrap();
+        let blocks = FileBlocks::open(&path, end, 1 << 20).unwrap();
         let mut buffer = Vec::new();
-        let error = blocks.read(&mut buffer).expect_err("the record is too long");
+        let error = blocks.read(0, &mut buffer).expect_err("the record is too long");
         assert!(error.message.contains("longer than 16 MiB"), "{error}");
         assert!(buffer.capacity() <= 3 * RECORD_BYTES_MAX);
     }

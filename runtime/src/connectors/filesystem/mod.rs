@@ -31,6 +31,7 @@ pub mod follow;
 pub mod listing;
 pub mod parquet;
 pub mod part;
+pub mod position;
 mod pushed_filter;
 pub mod sink;
 pub mod source;

@@ -32,6 +32,11 @@ impl PushedFilter {
         (spares && is_possible).then_some(PushedFilter(filter))
     }
 
+    /// What tells it from other filters.
+    pub fn text(&self) -> String {
+        format!("{:?}", self.0)
+    }
+
     /// The filter as the decoder of `file` takes it.
     ///
     /// # Errors

@@ -1,8 +1,10 @@
 //! `'connector' = 'filesystem'` as a sink: part files `part-<shard>-<n>.<ext>` in a directory.
 //!
-//! A part is written as hidden `.part-….inprogress` and renamed when it is rolled or closed.
-//! **Invariant.** A visible part is complete; parts of earlier runs, finished or not, are never
-//! touched.
+//! A part is written as hidden `.part-….inprogress` and renamed when it is rolled or closed. Where the job
+//! takes checkpoints a part belongs to one epoch, which its name tells behind the job's
+//! (`part-<shard>-<n>-<job>-<epoch>`), and is renamed once that epoch is committed; a job that goes on from an
+//! epoch takes back what it wrote behind it.
+//! **Invariant.** A visible part is complete; parts of other jobs, finished or not, are never touched.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +16,8 @@ use engine::batch::Batch;
 use engine::changelog::Changelog;
 use engine::error::SqlError;
 use rustix::fs::{CWD, RenameFlags};
-use shards::connector::{ConnectorError, Sink};
+use shards::connector::{ConnectorError, Prepared, Sink};
+use shards::epoch::Epoch;
 
 use super::compression::Compression;
 use super::part::{PartFormat, PartWriter};
@@ -93,6 +96,89 @@ impl SinkDirectory {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Takes back the parts that `job` wrote in epochs behind `epoch`: hidden ones are deleted, visible ones
+    /// (of an epoch that was committed and is lost) are hidden.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn abort_after(&self, job: &str, epoch: Epoch) -> Result<(), ConnectorError> {
+        let failed = |error: std::io::Error| {
+            ConnectorError::new(format!(
+                "cannot take back parts in {}: {error}",
+                self.path.display()
+            ))
+        };
+        for entry in std::fs::read_dir(&self.path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !epoch_of(&name, job).is_some_and(|written| written > epoch) {
+                continue;
+            }
+            if name.ends_with(".inprogress") {
+                std::fs::remove_file(entry.path()).map_err(failed)?;
+            } else if !name.starts_with('.') {
+                let hidden = self.path.join(format!(".{name}.superseded"));
+                std::fs::rename(entry.path(), hidden).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The epochs of a job that takes checkpoints, as its sinks see them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkEpochs {
+    /// The job: tells its parts from others'.
+    pub job: String,
+    /// The epoch that is written when the job starts.
+    pub first: Epoch,
+}
+
+/// The epoch of a part of `job`.
+fn epoch_of(name: &str, job: &str) -> Option<Epoch> {
+    let name = name.strip_prefix('.').unwrap_or(name);
+    let mut words = name
+        .strip_prefix("part-")?
+        .split('.')
+        .next()?
+        .splitn(4, '-')
+        .skip(2);
+    let of_job = words.next() == Some(job);
+    words.next().filter(|_| of_job)?.parse().ok()
+}
+
+/// The hidden name of a part.
+fn hidden_name(visible: &Path) -> PathBuf {
+    let name = visible.file_name().unwrap_or_default().to_string_lossy();
+    visible.with_file_name(format!(".{name}.inprogress"))
+}
+
+/// Shows a part that was prepared; one that is shown already stays as it is.
+///
+/// # Errors
+/// It is neither hidden nor visible: its rows are lost.
+pub fn commit(prepared: &Prepared) -> Result<(), ConnectorError> {
+    let visible = Path::new(&prepared.0);
+    let hidden = hidden_name(visible);
+    let failed = |error: &dyn std::fmt::Display| {
+        ConnectorError::new(format!(
+            "cannot show the finished part {}: {error}",
+            visible.display()
+        ))
+    };
+    if hidden.exists() {
+        show(&hidden, visible).map_err(|error| failed(&error))?;
+    } else if !visible.exists() {
+        return Err(failed(&format!("{} is not there any more", hidden.display())));
+    }
+    let directory = visible.parent().unwrap_or(Path::new("."));
+    sync(directory).map_err(|error| failed(&error))
+}
+
+/// Makes a file, or the names in a directory, durable.
+fn sync(path: &Path) -> std::io::Result<()> {
+    std::fs::File::open(path)?.sync_all()
 }
 
 /// A filesystem table as a sink, prepared.
@@ -100,6 +186,7 @@ impl SinkDirectory {
 pub struct FilesystemSinkTable {
     directory: Arc<SinkDirectory>,
     policy: RollingPolicy,
+    epochs: Option<SinkEpochs>,
     format: FormatKind,
     compression: Compression,
     parquet_compression: parquet::basic::Compression,
@@ -144,10 +231,23 @@ impl FilesystemSinkTable {
         Ok(FilesystemSinkTable {
             directory: Arc::new(directory),
             policy,
+            epochs: None,
             format,
             compression: compression.unwrap_or(Compression::None),
             parquet_compression,
         })
+    }
+
+    /// The same for a job that takes checkpoints.
+    #[must_use]
+    pub fn in_epochs(mut self, epochs: Option<SinkEpochs>) -> FilesystemSinkTable {
+        self.epochs = epochs;
+        self
+    }
+
+    /// Where its parts lie.
+    pub fn directory(&self) -> &SinkDirectory {
+        &self.directory
     }
 
     /// Shard `shard`'s sink for rows with these columns.
@@ -164,7 +264,10 @@ impl FilesystemSinkTable {
                 compression: self.parquet_compression,
             },
         };
-        FilesystemSink::new(Arc::clone(&self.directory), shard, self.policy, format)
+        FilesystemSink {
+            epochs: self.epochs.clone(),
+            ..FilesystemSink::new(Arc::clone(&self.directory), shard, self.policy, format)
+        }
     }
 }
 
@@ -172,7 +275,7 @@ impl FilesystemSinkTable {
 fn part_number(name: &str) -> Option<u64> {
     let name = name.strip_prefix('.').unwrap_or(name).strip_prefix("part-")?;
     let (_shard, rest) = name.split_once('-')?;
-    let digits = rest.split('.').next()?;
+    let digits = rest.split(['.', '-']).next()?;
     digits.parse().ok()
 }
 
@@ -202,6 +305,12 @@ pub struct FilesystemSink {
     policy: RollingPolicy,
     format: PartFormat,
     open: Option<OpenPart>,
+    /// Parts are shown by epoch, not as they are finished.
+    epochs: Option<SinkEpochs>,
+    /// Epochs that have ended since the start.
+    ended: u64,
+    /// Parts of the epoch that are finished and hidden.
+    finished: Vec<PathBuf>,
 }
 
 impl FilesystemSink {
@@ -218,17 +327,24 @@ impl FilesystemSink {
             policy,
             format,
             open: None,
+            epochs: None,
+            ended: 0,
+            finished: Vec::new(),
         }
     }
 
     fn open(&mut self) -> Result<&mut OpenPart, ConnectorError> {
         if self.open.is_none() {
             let number = self.directory.next_part.fetch_add(1, Ordering::Relaxed);
-            let name = format!("part-{}-{number}{}", self.shard, self.format.extension());
-            let hidden = self.directory.path.join(format!(".{name}.inprogress"));
+            let epoch = self.epochs.as_ref().map_or(String::new(), |epochs| {
+                format!("-{}-{}", epochs.job, epochs.first + self.ended)
+            });
+            let name = format!("part-{}-{number}{epoch}{}", self.shard, self.format.extension());
+            let visible = self.directory.path.join(name);
+            let hidden = hidden_name(&visible);
             let writer = PartWriter::create(&hidden, &self.format)?;
             self.open = Some(OpenPart {
-                visible: self.directory.path.join(name),
+                visible,
                 hidden,
                 writer,
                 opened: Instant::now(),
@@ -237,12 +353,16 @@ impl FilesystemSink {
         Ok(self.open.as_mut().expect("invariant: just opened"))
     }
 
-    /// Finishes the open part and shows it.
+    /// Finishes the open part and shows it, or leaves that to the end of its epoch.
     fn finish(&mut self) -> Result<(), ConnectorError> {
         let Some(part) = self.open.take() else {
             return Ok(());
         };
         part.writer.finish(&part.hidden)?;
+        if self.epochs.is_some() {
+            self.finished.push(part.visible);
+            return Ok(());
+        }
         show(&part.hidden, &part.visible).map_err(|error| {
             ConnectorError::new(format!(
                 "cannot show the finished part {}: {error}",
@@ -278,6 +398,21 @@ impl Sink for FilesystemSink {
             part.writer.flush(&part.hidden)?;
         }
         self.roll()
+    }
+
+    fn prepare(&mut self) -> Result<Vec<Prepared>, ConnectorError> {
+        self.finish()?;
+        self.ended += 1;
+        let parts = std::mem::take(&mut self.finished).into_iter();
+        parts
+            .map(|visible| {
+                let hidden = hidden_name(&visible);
+                sync(&hidden).map_err(|error| {
+                    ConnectorError::new(format!("cannot make {} durable: {error}", hidden.display()))
+                })?;
+                Ok(Prepared(visible.display().to_string()))
+            })
+            .collect()
     }
 
     fn close(&mut self) -> Result<bool, ConnectorError> {
@@ -343,6 +478,37 @@ mod tests {
         let text = std::fs::read_to_string(directory.path().join("part-0-7.ndjson")).unwrap();
         assert_eq!(text, "{\"id\":0}\n{\"id\":1}\n");
         assert!(directory.path().join(".part-0-6.ndjson.inprogress").exists());
+    }
+
+    #[test]
+    fn in_a_job_with_checkpoints_a_part_is_shown_when_its_epoch_is_committed_and_taken_back_if_it_never_is() {
+        let directory = TemporaryDirectory::create();
+        let epochs = SinkEpochs {
+            job: "1f".into(),
+            first: 5,
+        };
+        let table = prepare(directory.path(), &[("format", "json")], &Changelog::Append).unwrap();
+        let mut sink = table.in_epochs(Some(epochs)).sink(0, schema(), false);
+        sink.write(&batch(0..2)).unwrap();
+        let prepared = sink.prepare().unwrap();
+        sink.write(&batch(2..4)).unwrap();
+        assert_eq!(visible(directory.path()).len(), 0);
+        for _ in 0..2 {
+            prepared.iter().for_each(|part| commit(part).unwrap());
+            assert_eq!(visible(directory.path()), ["part-0-0-1f-5.ndjson"]);
+        }
+        let later = sink.prepare().unwrap();
+        let parts = SinkDirectory::prepare(directory.path().to_str().unwrap()).unwrap();
+        parts.abort_after("1f", 5).unwrap();
+        assert!(
+            commit(&later[0])
+                .unwrap_err()
+                .message
+                .contains("not there any more")
+        );
+        assert_eq!(visible(directory.path()), ["part-0-0-1f-5.ndjson"]);
+        parts.abort_after("1f", 4).unwrap();
+        assert_eq!(visible(directory.path()).len(), 0);
     }
 
     #[test]

@@ -6,9 +6,12 @@
 //! that cover the same time are read side by side, and either way no row comes late because of
 //! the order of files. Without a watermark, files are read in name order.
 //!
+//! A snapshot keeps what is left of each file (`position`); a job that goes on deals that out anew.
+//!
 //! **Invariant.** At most one buffer of text is held, and at most [`OPEN_FILES_MAX`] files are
 //! open; a file put aside knows where to go on.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,10 +19,11 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Int64Type};
 use engine::plan::{SourceSpec, SourceWatermark};
 use shards::clock::Nanos;
-use shards::connector::{ConnectorError, Source, SourcePoll, SourceStatistics, SplitId};
+use shards::connector::{ConnectorError, Source, SourcePoll, SourceStatistics, SplitId, SplitPosition};
 
 use super::blocks::{BlockRecords, FileBlocks, line_number_at};
 use super::parquet::{ParquetPlace, ParquetRows};
+use super::position::{FilePosition, Piece};
 use super::pushed_filter::PushedFilter;
 use super::stream::{FileStream, StreamPlace};
 use super::{Content, FilesystemTable, InputFile};
@@ -27,10 +31,12 @@ use crate::connectors::decoding::TextRows;
 use crate::connectors::ingest::IngestLayout;
 use crate::connectors::records::count_lines;
 
+mod remaining;
+
 /// Files that a shard keeps open at once.
 const OPEN_FILES_MAX: usize = 16;
 
-/// A file of which this shard has a piece.
+/// A file of which this shard has a piece, or had one.
 #[derive(Debug)]
 struct FileSplit {
     id: SplitId,
@@ -38,6 +44,8 @@ struct FileSplit {
     file: usize,
     reader: Option<Reader>,
     resume: Resume,
+    /// Nothing of it is left.
+    ended: bool,
     header: Box<[u8]>,
     /// Latest event time seen, in the column's unit.
     time: i64,
@@ -51,12 +59,12 @@ enum Reader {
     Parquet(ParquetRows),
 }
 
-/// Where to go on with a file that was put aside.
-#[derive(Clone, Copy, Debug)]
+/// What is left of a file behind what has been read.
+#[derive(Clone, Debug)]
 enum Resume {
-    Block(u64),
+    /// Pieces; the first may be under way.
+    Pieces(VecDeque<Piece>),
     Stream(StreamPlace),
-    Parquet(ParquetPlace),
 }
 
 /// Where the text being decoded comes from.
@@ -125,10 +133,13 @@ impl FilesystemSource {
                     file,
                     reader: None,
                     resume: match input.content {
-                        Content::Blocks => Resume::Block(first),
+                        Content::Blocks | Content::Parquet(_) => {
+                            let numbers = (first..input.pieces).step_by(shards);
+                            Resume::Pieces(numbers.map(|number| Piece { number, from: 0 }).collect())
+                        }
                         Content::Stream(_) => Resume::Stream(StreamPlace { offset: 0, line: 1 }),
-                        Content::Parquet(_) => Resume::Parquet(ParquetPlace::default()),
                     },
+                    ended: false,
                     header: Box::default(),
                     time: i64::MIN,
                 });
@@ -140,49 +151,20 @@ impl FilesystemSource {
     /// The split to go on with: the one furthest behind in event time.
     fn choose(&self) -> Option<usize> {
         // The first minimum: files that were not read yet come in name order.
-        (0..self.splits.len()).min_by_key(|&split| self.splits[split].time)
+        let open = (0..self.splits.len()).filter(|&split| !self.splits[split].ended);
+        open.min_by_key(|&split| self.splits[split].time)
     }
 
     /// Reads the next piece of `split`; false when the file has ended.
     fn read(&mut self, split: usize) -> Result<bool, ConnectorError> {
-        self.open(split)?;
-        let FileSplit { reader, resume, .. } = &mut self.splits[split];
-        let reader = reader.as_mut().expect("invariant: the split was just opened");
-        let place = match reader {
-            Reader::Parquet(reader) => {
-                let rows = reader.read()?;
-                self.filtered += reader.take_filtered();
-                let Some(rows) = rows else {
-                    return Ok(false);
-                };
-                *resume = Resume::Parquet(reader.place());
-                self.current = Some(Current::Rows { split, rows });
-                return Ok(true);
-            }
-            Reader::Blocks(blocks) => {
-                let text = self.text.as_mut().expect("invariant: text files have a decoder");
-                let Some(BlockRecords { offset, first }) = blocks.read(text.buffer())? else {
-                    return Ok(false);
-                };
-                text.skip(first);
-                *resume = Resume::Block(blocks.next_block());
-                self.bytes += text.filled() as u64;
-                Place::Block { offset }
-            }
-            Reader::Stream(stream) => {
-                let text = self.text.as_mut().expect("invariant: text files have a decoder");
-                let Some(place) = stream.read(text.buffer())? else {
-                    return Ok(false);
-                };
-                *resume = Resume::Stream(stream.place());
-                self.bytes += text.filled() as u64;
-                Place::Stream(place)
-            }
+        let place = match self.table.files[self.splits[split].file].content {
+            Content::Parquet(_) => return self.read_row_groups(split),
+            Content::Blocks => self.read_block(split)?,
+            Content::Stream(_) => self.read_stream(split)?,
         };
-        let is_start = matches!(
-            place,
-            Place::Stream(StreamPlace { offset: 0, .. }) | Place::Block { offset: 0 }
-        );
+        let Some((place, is_start)) = place else {
+            return Ok(false);
+        };
         let text = self.text.as_mut().expect("invariant: text files have a decoder");
         let entered = text.enter_file(is_start, &mut self.splits[split].header);
         entered.map_err(|error| {
@@ -191,6 +173,92 @@ impl FilesystemSource {
         })?;
         self.current = Some(Current::Text { split, place });
         Ok(true)
+    }
+
+    /// Reads rows of the next row group that has any behind the filter; false when none is left.
+    fn read_row_groups(&mut self, split: usize) -> Result<bool, ConnectorError> {
+        while self.piece(split).is_some() {
+            self.open(split)?;
+            let FileSplit { reader, resume, .. } = &mut self.splits[split];
+            let (Some(Reader::Parquet(reader)), Resume::Pieces(pieces)) = (reader, resume) else {
+                unreachable!("invariant: a Parquet file is read by row groups")
+            };
+            let rows = reader.read()?;
+            self.filtered += reader.take_filtered();
+            match rows {
+                Some(rows) => {
+                    let piece = pieces.front_mut().expect("invariant: a row group is under way");
+                    piece.from = reader.place().row as u64;
+                    self.current = Some(Current::Rows { split, rows });
+                    return Ok(true);
+                }
+                None => {
+                    pieces.pop_front();
+                    self.splits[split].reader = None;
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads the next block in which a record starts; its place, and whether it is the file's beginning.
+    fn read_block(&mut self, split: usize) -> Result<Option<(Place, bool)>, ConnectorError> {
+        while let Some(Piece { number, from }) = self.piece(split) {
+            self.open(split)?;
+            let FileSplit { reader, resume, .. } = &mut self.splits[split];
+            let (Some(Reader::Blocks(blocks)), Resume::Pieces(pieces)) = (reader, resume) else {
+                unreachable!("invariant: this file is read by blocks")
+            };
+            if let Some(next) = pieces.get(1) {
+                blocks.read_ahead(next.number);
+            }
+            let text = self.text.as_mut().expect("invariant: text files have a decoder");
+            if let Some(BlockRecords { offset, first }) = blocks.read(number, text.buffer())? {
+                let done = usize::try_from(from.saturating_sub(offset));
+                let done = done.expect("invariant: a place in a block fits memory");
+                text.skip(first.max(done).min(text.filled()));
+                self.bytes += text.filled() as u64;
+                return Ok(Some((Place::Block { offset }, offset == 0 && from == 0)));
+            }
+            pieces.pop_front();
+        }
+        Ok(None)
+    }
+
+    /// Reads on in a stream; the place of what was read, and whether it is the file's beginning.
+    fn read_stream(&mut self, split: usize) -> Result<Option<(Place, bool)>, ConnectorError> {
+        self.open(split)?;
+        let FileSplit { reader, resume, .. } = &mut self.splits[split];
+        let Some(Reader::Stream(stream)) = reader else {
+            unreachable!("invariant: this file is read as a stream")
+        };
+        let text = self.text.as_mut().expect("invariant: text files have a decoder");
+        let Some(place) = stream.read(text.buffer())? else {
+            return Ok(None);
+        };
+        *resume = Resume::Stream(stream.place());
+        self.bytes += text.filled() as u64;
+        Ok(Some((Place::Stream(place), place.offset == 0)))
+    }
+
+    /// The piece of `split` that is under way or comes next.
+    fn piece(&self, split: usize) -> Option<Piece> {
+        match &self.splits[split].resume {
+            Resume::Pieces(pieces) => pieces.front().copied(),
+            Resume::Stream(_) => None,
+        }
+    }
+
+    /// What was read is used up: a block is done.
+    fn finish_current(&mut self) {
+        if let Some(Current::Text {
+            split,
+            place: Place::Block { .. },
+        }) = self.current.take()
+            && let Resume::Pieces(pieces) = &mut self.splits[split].resume
+        {
+            pieces.pop_front();
+        }
     }
 
     /// Opens `split` where it left off, and puts aside the file that is furthest ahead if too many
@@ -210,26 +278,25 @@ impl FilesystemSource {
         }
         let FileSplit { file, resume, .. } = &self.splits[split];
         let input = &self.table.files[*file];
-        let reader = match (&input.content, *resume) {
-            (Content::Blocks, Resume::Block(next)) => {
-                let block_bytes = self.table.block_bytes;
-                Reader::Blocks(FileBlocks::open(
-                    &input.path,
-                    input.bytes,
-                    block_bytes,
-                    next,
-                    self.shards,
-                )?)
-            }
+        let reader = match (&input.content, resume) {
+            (Content::Blocks, Resume::Pieces(_)) => Reader::Blocks(FileBlocks::open(
+                &input.path,
+                input.bytes,
+                self.table.block_bytes,
+            )?),
             (Content::Stream(compression), Resume::Stream(place)) => Reader::Stream(FileStream::open_at(
                 &input.path,
                 *compression,
                 self.table.boundary(),
-                place,
+                *place,
             )?),
-            (Content::Parquet(file), Resume::Parquet(place)) => {
-                let first = input.first_piece_of(self.shard, self.shards) as usize;
-                let groups = (first..file.row_groups()).step_by(self.shards as usize).collect();
+            (Content::Parquet(file), Resume::Pieces(pieces)) => {
+                let piece = pieces.front().expect("invariant: a row group is left");
+                let place = ParquetPlace {
+                    group: 0,
+                    row: piece.from as usize,
+                };
+                let groups = vec![piece.number as usize];
                 Reader::Parquet(file.read(groups, place, &self.layout.physical, self.filter.as_ref())?)
             }
             (content, resume) => unreachable!("invariant: {content:?} is never resumed at {resume:?}"),
@@ -272,9 +339,78 @@ impl FilesystemSource {
     }
 }
 
+impl Current {
+    fn split(&self) -> usize {
+        match self {
+            Current::Text { split, .. } | Current::Rows { split, .. } => *split,
+        }
+    }
+}
+
 impl Source for FilesystemSource {
     fn splits(&self) -> Vec<SplitId> {
-        self.splits.iter().map(|split| split.id).collect()
+        let open = self.splits.iter().filter(|split| !split.ended);
+        open.map(|split| split.id).collect()
+    }
+
+    fn positions(&self) -> Vec<SplitPosition> {
+        let position = |(split, FileSplit { file, header, .. }): (usize, &FileSplit)| {
+            let input = &self.table.files[*file];
+            let position = FilePosition {
+                bytes: input.bytes,
+                header: String::from_utf8_lossy(header).into_owned(),
+                left: self.left(split),
+            };
+            position.write(input.path.display().to_string())
+        };
+        self.splits.iter().enumerate().map(position).collect()
+    }
+
+    fn restore(&mut self, positions: &[SplitPosition]) -> Result<(), ConnectorError> {
+        let mut parts: BTreeMap<&str, Vec<FilePosition>> = BTreeMap::new();
+        for position in positions {
+            let read = FilePosition::read(position).map_err(ConnectorError::new)?;
+            parts.entry(&position.split).or_default().push(read);
+        }
+        for (file, input) in self.table.files.iter().enumerate() {
+            let Some(parts) = parts.remove(input.path.display().to_string().as_str()) else {
+                // A file that has come since is read from its beginning.
+                continue;
+            };
+            let dealt = self.deal(file, &parts).map_err(ConnectorError::new)?;
+            self.splits.retain(|split| split.file != file);
+            let header = parts
+                .iter()
+                .map(|part| part.header.as_str())
+                .find(|header| !header.is_empty());
+            let nothing = match input.content {
+                Content::Stream(_) => Resume::Stream(StreamPlace { offset: 0, line: 1 }),
+                Content::Blocks | Content::Parquet(_) => Resume::Pieces(VecDeque::new()),
+            };
+            self.splits.push(FileSplit {
+                id: file as SplitId,
+                file,
+                reader: None,
+                ended: dealt.is_none(),
+                resume: dealt.unwrap_or(nothing),
+                header: header.unwrap_or_default().as_bytes().into(),
+                time: i64::MIN,
+            });
+        }
+        self.splits.sort_by_key(|split| split.file);
+        // A file that was read to its end may be gone.
+        let is_read = |parts: &[FilePosition]| parts.iter().all(FilePosition::is_read);
+        match parts.into_iter().find(|(_, parts)| !is_read(parts)) {
+            None => Ok(()),
+            Some((path, _)) => Err(ConnectorError::new(format!(
+                "{path} was not read to its end when the checkpoint was taken, and is not there any more; put it back, \
+                 or start with another checkpoint directory"
+            ))),
+        }
+    }
+
+    fn split_name(&self, split: SplitId) -> String {
+        self.table.files[split as usize].path.display().to_string()
     }
 
     fn poll(&mut self, now: Nanos, rows_max: usize) -> Result<SourcePoll, ConnectorError> {
@@ -293,13 +429,15 @@ impl Source for FilesystemSource {
                     arrival_ns: now,
                 });
             }
-            self.current = None;
+            self.finish_current();
             let Some(split) = self.choose() else {
                 return Ok(SourcePoll::End);
             };
             if !self.read(split)? {
-                let ended = self.splits.remove(split);
-                return Ok(SourcePoll::SplitEnd(ended.id));
+                let split = &mut self.splits[split];
+                split.ended = true;
+                split.reader = None;
+                return Ok(SourcePoll::SplitEnd(split.id));
             }
         }
     }

@@ -1,0 +1,53 @@
+//! Snapshots: what an operator holds at a barrier, as Arrow tables, and which of their rows a shard takes
+//! back.
+//!
+//! An operator writes its tables through a [`StateWriter`] and reads them through a [`StateReader`]. A table
+//! belongs to one input of the operator and has that input's partition columns among its own, so that the
+//! owner of a row follows from the row itself: hash → key group → shard, as in the exchange. Hence state
+//! that was written on any number of shards can be read on any other, also by a plan that partitions by
+//! other columns of the key (a job on one shard does not partition at all).
+//!
+//! **Invariant.** An operator writes all its tables, also empty ones: a new operator's snapshot tells the
+//! layout that it can read.
+
+mod placement;
+mod reader;
+mod writer;
+
+pub use placement::Placement;
+pub(crate) use reader::leading;
+pub use reader::{StateReader, check_layout};
+pub use writer::{StateWriter, int64_column, with_columns};
+
+use arrow::array::RecordBatch;
+
+use crate::time::WatermarkUs;
+
+/// One table of an operator's state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StateTable {
+    /// What it holds, in the operator's own words.
+    pub name: String,
+    /// The input by whose distribution its rows belong to shards.
+    pub input: usize,
+    /// The rows.
+    pub rows: RecordBatch,
+}
+
+/// What one operator holds on one shard at a barrier.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperatorSnapshot {
+    /// The watermark that it has been told.
+    pub watermark: WatermarkUs,
+    /// Rows that came too late so far.
+    pub late_rows: u64,
+    /// Its tables, by name.
+    pub tables: Vec<StateTable>,
+}
+
+impl OperatorSnapshot {
+    /// The table of that name.
+    pub fn table(&self, name: &str) -> Option<&StateTable> {
+        self.tables.iter().find(|table| table.name == name)
+    }
+}

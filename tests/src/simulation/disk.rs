@@ -1,0 +1,110 @@
+//! A simulated disk: what was written but not synced may be lost, torn or kept when the machine crashes.
+//!
+//! **Invariant.** What was synced, under a name that was synced, survives every crash as it was written.
+
+use std::collections::BTreeMap;
+
+use rand::Rng;
+use rand::rngs::SmallRng;
+
+/// A file.
+#[derive(Clone, Debug)]
+struct File {
+    bytes: Vec<u8>,
+    /// Its bytes are durable.
+    synced: bool,
+    /// Its name is durable; before that, the name it had when it last was, if any.
+    named: bool,
+    before: Option<String>,
+}
+
+/// Files by path.
+#[derive(Debug, Default)]
+pub struct Disk {
+    files: BTreeMap<String, File>,
+}
+
+impl Disk {
+    /// Writes a file anew.
+    pub fn write(&mut self, path: &str, bytes: Vec<u8>) {
+        let file = File {
+            bytes,
+            synced: false,
+            named: false,
+            before: None,
+        };
+        self.files.insert(path.to_string(), file);
+    }
+
+    /// Makes the bytes of a file durable.
+    pub fn sync(&mut self, path: &str) {
+        let file = self
+            .files
+            .get_mut(path)
+            .expect("invariant: a written file is synced");
+        file.synced = true;
+    }
+
+    /// Gives a file another name.
+    pub fn rename(&mut self, from: &str, to: &str) {
+        let mut file = self
+            .files
+            .remove(from)
+            .expect("invariant: a written file is renamed");
+        file.before = file.named.then(|| from.to_string());
+        file.named = false;
+        self.files.insert(to.to_string(), file);
+    }
+
+    /// Makes all names durable.
+    pub fn sync_names(&mut self) {
+        for file in self.files.values_mut() {
+            file.named = true;
+            file.before = None;
+        }
+    }
+
+    /// Deletes what begins with `prefix`; durable at once.
+    pub fn remove(&mut self, prefix: &str) {
+        self.files.retain(|path, _| !path.starts_with(prefix));
+    }
+
+    /// The bytes of a file.
+    pub fn read(&self, path: &str) -> Option<&[u8]> {
+        self.files.get(path).map(|file| file.bytes.as_slice())
+    }
+
+    /// All paths.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// Changes one bit of a file.
+    pub fn damage(&mut self, path: &str, random: &mut SmallRng) {
+        if let Some(file) = self.files.get_mut(path).filter(|file| !file.bytes.is_empty()) {
+            let at = random.random_range(0..file.bytes.len());
+            file.bytes[at] ^= 1 << random.random_range(0..8);
+        }
+    }
+
+    /// The machine crashes.
+    pub fn crash(&mut self, random: &mut SmallRng) {
+        for (path, mut file) in std::mem::take(&mut self.files) {
+            if !file.synced {
+                match random.random_range(0..3) {
+                    0 => continue,
+                    1 => file.bytes.truncate(random.random_range(0..=file.bytes.len())),
+                    _ => {}
+                }
+            }
+            let path = match (file.named, file.before.take()) {
+                (false, Some(before)) if random.random() => before,
+                (false, None) if random.random() => continue,
+                _ => path,
+            };
+            file.synced = true;
+            file.named = true;
+            self.files.insert(path, file);
+        }
+    }
+}

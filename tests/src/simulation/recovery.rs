@@ -1,0 +1,207 @@
+//! Crashes: a job that is killed at random steps, on a disk that loses what was not synced, and goes on from its
+//! newest checkpoint, also on another number of shards, until it comes to its end.
+//!
+//! **Promise P1.** After every commit, and at the end, the output that is shown is the answer over the rows
+//! consumed: nothing lost, nothing twice.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use engine::plan::StreamPlan;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use shards::checkpoint::{Restore, ShardSnapshot};
+
+use crate::simulation::answer::Answer;
+use crate::simulation::connectors::blocks_left;
+use crate::simulation::epochs::{Found, Keeper, SharedOutside};
+use crate::simulation::queries::{Plans, QUERIES, Query, RESTORED, Stopped};
+use crate::simulation::rows::{self, Deal};
+use crate::simulation::scenario::{Requests, Scenario, Schedule};
+use crate::simulation::trace::Trace;
+use crate::simulation::world::{Epochs, World};
+use crate::simulation::{expected_answer, first_difference, sources, with_flush_interval, without_panic};
+
+/// Crashes of a seed at most.
+const CRASHES_MAX: u32 = 5;
+
+/// What a seed came to.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The query.
+    pub query: &'static str,
+    /// Crashes.
+    pub crashes: u32,
+    /// Epochs that were committed, those of lost runs included.
+    pub commits: u64,
+    /// Runs that went on from a checkpoint.
+    pub restores: u64,
+    /// The hash of the trace.
+    pub hash: u64,
+}
+
+/// Runs one seed; `print` shows its trace.
+///
+/// # Errors
+/// The promise was broken; the message says how.
+pub fn run_seed(seed: u64, plans: &mut Plans, print: bool) -> Result<Report, String> {
+    without_panic(|| check_seed(seed, plans, print))
+}
+
+fn check_seed(seed: u64, plans: &mut Plans, print: bool) -> Result<Report, String> {
+    // Another stream of randomness than that of the runs without crashes.
+    let (mut scenario, mut random) = Scenario::from_seed(seed ^ 0x5eed_0000_0000);
+    scenario.requests.stop_at = None;
+    let queries: Vec<&Query> = QUERIES.iter().chain(RESTORED).collect();
+    scenario.query = *queries[random.random_range(0..queries.len())];
+    let rows = rows::random_rows(&mut random);
+    let trace = Trace::new(print);
+    trace.tell(format_args!("{scenario:?}, {} rows", rows.num_rows()));
+    let splits = Deal::random(rows.num_rows(), scenario.shards, &mut random);
+    let outside = SharedOutside::default();
+    let mut keeper = Keeper::new(outside.clone());
+    let mut job = Job {
+        query: scenario.query,
+        rows: &rows,
+        splits: &splits,
+        outside,
+        report: Report {
+            query: scenario.query.name,
+            ..Report::default()
+        },
+        now: 1,
+        trace: trace.clone(),
+    };
+    loop {
+        let found = keeper.recover(scenario.shards)?;
+        job.report.restores += u64::from(found.snapshots.is_some());
+        if found.finished {
+            break;
+        }
+        let crashes = job.report.crashes < CRASHES_MAX && random.random_range(0..5) > 0;
+        let crash_at = crashes.then(|| random.random_range(1..1_500));
+        let run_random = SmallRng::seed_from_u64(random.random());
+        let is_done = job.attempt(&scenario, plans, &mut keeper, found, crash_at, run_random)?;
+        if is_done {
+            break;
+        }
+        job.report.crashes += 1;
+        keeper.crash(random.random_range(0..4) == 0, &mut random);
+        scenario.shards = random.random_range(1..=5);
+        scenario.schedule = Schedule::Random;
+        scenario.requests = Requests {
+            epochs_at: (0..8).map(|epoch| epoch * random.random_range(20..200)).collect(),
+            stop_at: None,
+        };
+        trace.tell(format_args!("crash; goes on on {} shards", scenario.shards));
+    }
+    let whole = expected_answer(&job.query, plans, &rows)?;
+    job.compare(&whole)
+        .map_err(|what| format!("at the end: {what}"))?;
+    Ok(Report {
+        hash: trace.hash(),
+        ..job.report
+    })
+}
+
+/// A job over all its runs.
+struct Job<'a> {
+    query: Query,
+    rows: &'a RecordBatch,
+    splits: &'a Deal,
+    outside: SharedOutside,
+    report: Report,
+    now: u64,
+    trace: Trace,
+}
+
+impl Job<'_> {
+    /// One run: until it crashes (false) or has come to its end (true).
+    fn attempt(
+        &mut self,
+        scenario: &Scenario,
+        plans: &mut Plans,
+        keeper: &mut Keeper,
+        found: Found,
+        crash_at: Option<u64>,
+        random: SmallRng,
+    ) -> Result<bool, String> {
+        let plan = with_flush_interval(
+            &plans.get(&self.query, scenario.two_phase),
+            scenario.flush_interval_us,
+        );
+        let restore = found.snapshots.map(|snapshots| Restore {
+            shards: Arc::new(snapshots),
+        });
+        let deals: Vec<Deal> = (0..sources(&plan))
+            .map(|_| self.splits.on(scenario.shards))
+            .collect();
+        let epochs = Epochs {
+            handed_over: Rc::new(RefCell::new(Vec::new())),
+            outside: self.outside.clone(),
+            first_epoch: keeper.first_epoch(),
+            restore,
+            start: self.now,
+        };
+        let mut world = World::new(
+            scenario,
+            &plan,
+            self.rows,
+            &deals,
+            random,
+            self.trace.clone(),
+            Some(epochs),
+        );
+        let mut commits = Vec::new();
+        let is_done = world.run_until(crash_at, keeper, &mut |epoch, snapshots| {
+            commits.push(epoch);
+            self.check_commit(&plan, plans, snapshots)
+                .map_err(|what| format!("epoch {epoch}: {what}"))
+        })?;
+        self.now = world.time();
+        self.report.commits += commits.len() as u64;
+        Ok(is_done)
+    }
+
+    /// The output shown with these snapshots is the answer over what their sources had read.
+    fn check_commit(
+        &self,
+        plan: &StreamPlan,
+        plans: &mut Plans,
+        snapshots: &[ShardSnapshot],
+    ) -> Result<(), String> {
+        if self.query.stopped != Stopped::AnswerOverConsumed || sources(plan) != 1 {
+            return Ok(());
+        }
+        let mut is_left = vec![false; self.rows.num_rows()];
+        for position in snapshots
+            .iter()
+            .flat_map(|snapshot| &snapshot.sources)
+            .flat_map(|source| &source.positions)
+        {
+            for (offset, length) in blocks_left(position) {
+                is_left[offset..offset + length].fill(true);
+            }
+        }
+        let consumed = (0..).zip(&is_left).filter(|&(_, &is_left)| !is_left);
+        let consumed = UInt32Array::from_iter_values(consumed.map(|(row, _)| row));
+        if consumed.is_empty() {
+            // Of no rows a keyless aggregate says something only once its input has ended.
+            return Ok(());
+        }
+        let prefix = take_record_batch(self.rows, &consumed).map_err(|error| error.to_string())?;
+        let expected = expected_answer(&self.query, plans, &prefix)?;
+        self.compare(&expected)
+    }
+
+    fn compare(&self, expected: &Answer) -> Result<(), String> {
+        let mut found = expected.empty();
+        for batch in self.outside.borrow().batches() {
+            found.fold(batch)?;
+        }
+        first_difference(&found, expected)
+    }
+}
