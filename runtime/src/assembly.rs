@@ -39,10 +39,11 @@ pub struct ShardsView {
     connectors: Arc<dyn ConnectorFactory>,
 }
 
-/// Takes `plan` apart into `shards` shards.
+/// Takes `plan` apart into `shards` shards, which ask sources for `batch_rows` rows at once.
 pub fn assemble(
     plan: &Arc<StreamPlan>,
     shards: usize,
+    batch_rows: usize,
     connectors: &Arc<dyn ConnectorFactory>,
     clock: ProcessClock,
     events: &Sender<Event>,
@@ -61,6 +62,7 @@ pub fn assemble(
                 connectors: connectors.clone(),
                 control: control.clone(),
                 endpoint,
+                batch_rows,
             };
             let (measurements, events) = (measurements.clone(), events.clone());
             let tick_ns = idle_tick_ns(plan);
@@ -132,6 +134,7 @@ struct Blueprint {
     connectors: Arc<dyn ConnectorFactory>,
     control: Arc<epoch::Control>,
     endpoint: MeshEndpoint,
+    batch_rows: usize,
 }
 
 impl Blueprint {
@@ -148,7 +151,9 @@ impl Blueprint {
             sinks,
             endpoint: self.endpoint,
             control: self.control,
-            config: ShardConfig::default(),
+            config: ShardConfig {
+                poll_rows: self.batch_rows,
+            },
         };
         Shard::new(parts).map_err(|error| error.to_string())
     }
