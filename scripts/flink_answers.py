@@ -50,9 +50,9 @@ def main() -> None:
         try:
             result = {"rows": answer(job["statements"])}
         except Exception as error:  # Whatever Flink says is the answer.
-            lines = [line for line in str(error).splitlines() if line.strip()]
+            lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.strip().startswith("at ")]
             reasons = [line for line in lines if "Exception" in line]
-            result = {"error": (reasons or lines or ["no message"])[-1].strip()}
+            result = {"error": (reasons or lines or ["no message"])[-1]}
         with open(job["answer"] + ".part", "w") as file:
             json.dump(result, file)
         os.rename(job["answer"] + ".part", job["answer"])
