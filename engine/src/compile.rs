@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion_expr::LogicalPlan;
 
-use crate::error::SqlError;
+use crate::error::{Position, SqlError};
 use crate::plan::builder::{self, SinkQuery};
 use crate::plan::explain;
 use crate::plan::{Settings, StreamPlan};
@@ -27,9 +27,19 @@ pub struct Job {
 /// Compiles a job file for any number of shards, or for just `shards`; `overrides` are settings as `SET`
 /// would give them, applied last.
 pub fn compile(sql: &str, overrides: &[SetOption], shards: Option<usize>) -> Result<Job, SqlError> {
+    compile_statements(parser::parse(sql)?, overrides, shards)
+}
+
+/// As [`compile`], for statements that were read already, and perhaps changed since: a test gives tables other
+/// connectors.
+pub fn compile_statements(
+    statements: Vec<Statement>,
+    overrides: &[SetOption],
+    shards: Option<usize>,
+) -> Result<Job, SqlError> {
     let mut compiler = Compiler::default();
     compiler.settings.one_shard = shards == Some(1);
-    for statement in parser::parse(sql)? {
+    for statement in statements {
         compiler.statement(statement)?;
     }
     for option in overrides {
@@ -40,6 +50,25 @@ pub fn compile(sql: &str, overrides: &[SetOption], shards: Option<usize>) -> Res
         plan: Arc::new(plan),
         explanations: compiler.explanations,
     })
+}
+
+/// The plan of each query of a job file on its own, and where the query stands.
+pub fn compile_apart(sql: &str) -> Result<Vec<(StreamPlan, Position)>, SqlError> {
+    let mut compiler = Compiler::default();
+    for statement in parser::parse(sql)? {
+        compiler.statement(statement)?;
+    }
+    let Compiler {
+        catalog,
+        settings,
+        queries,
+        ..
+    } = compiler;
+    let plan = |query: SinkQuery| {
+        let position = query.position;
+        Ok((builder::build(&[query], &catalog, settings.clone())?, position))
+    };
+    queries.into_iter().map(plan).collect()
 }
 
 /// What the statements so far have declared and asked for.

@@ -40,10 +40,11 @@ pub struct ShardsView {
     connectors: Arc<dyn ConnectorFactory>,
 }
 
-/// Takes `plan` apart into `shards` shards.
+/// Takes `plan` apart into `shards` shards, which ask sources for `batch_rows` rows at once.
 pub fn assemble(
     plan: &Arc<StreamPlan>,
     shards: usize,
+    batch_rows: usize,
     connectors: &Arc<dyn ConnectorFactory>,
     clock: ProcessClock,
     events: &Sender<Event>,
@@ -65,6 +66,7 @@ pub fn assemble(
                 endpoint,
                 epochs: epochs.clone(),
                 events: events.clone(),
+                batch_rows,
             };
             let (measurements, events) = (measurements.clone(), events.clone());
             let tick_ns = idle_tick_ns(plan);
@@ -140,6 +142,7 @@ struct Blueprint {
     connectors: Arc<dyn ConnectorFactory>,
     control: Arc<epoch::Control>,
     endpoint: MeshEndpoint,
+    batch_rows: usize,
     epochs: Epochs,
     events: Sender<Event>,
 }
@@ -177,7 +180,9 @@ impl Blueprint {
             sinks,
             endpoint: self.endpoint,
             control: self.control,
-            config: ShardConfig::default(),
+            config: ShardConfig {
+                poll_rows: self.batch_rows,
+            },
             snapshots: self
                 .epochs
                 .taken

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod job;
 
 pub mod bench;
+pub mod job_test;
 
 pub mod assembly;
 pub mod checkpoints;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use engine::batch::BATCH_ROWS_MAX;
 use engine::error::SqlError;
 use engine::plan::{NodeKind, StreamPlan};
 use shards::clock::Clock;
@@ -46,6 +47,8 @@ pub struct RunOptions {
     pub progress: bool,
     /// Take SIGINT, SIGTERM and SIGUSR1 of this process.
     pub signals: bool,
+    /// Rows that a source is asked for at once.
+    pub batch_rows: usize,
     /// Where histogram logs are written.
     pub histogram_directory: Option<PathBuf>,
     /// How often.
@@ -100,6 +103,7 @@ impl RunOptions {
             require_io_uring: false,
             progress: false,
             signals: false,
+            batch_rows: BATCH_ROWS_MAX,
             histogram_directory: None,
             histogram_interval: Duration::from_secs(10),
             connectors: Connectors::Configured(ConnectorConfig::default()),
@@ -140,7 +144,7 @@ pub fn run_job(job: &Job, options: &RunOptions) -> Result<RunReport, RunError> {
     let cpu_before = resources::cpu_time();
     let (events, receiver) = channel();
     let Assembly { view, wakers, makers } =
-        assembly::assemble(&job.plan, shards, &connectors, clock, &events, epochs);
+        assembly::assemble(&job.plan, shards, options.batch_rows, &connectors, clock, &events, epochs);
     let control_options = ControlOptions {
         progress: options.progress,
         histogram_directory: options.histogram_directory.as_deref(),

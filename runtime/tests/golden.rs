@@ -1,8 +1,9 @@
 //! Golden files: each folder of tests/golden holds `query.sql`, its input files and `expected.ndjson`.
 //!
 //! Every query runs at several shard counts, with and without two-phase aggregation and io_uring;
-//! its folded output must be the expected multiset each time. `UPDATE_GOLDEN=1 cargo test -p
-//! runtime --test golden` writes the expected files anew: read the difference before committing.
+//! its folded output must be the expected multiset each time. The folders are also tests of `velocore
+//! test` (docs/testing.md); `velocore test tests/golden --update` writes the expected files anew: read
+//! the difference before committing.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -67,14 +68,25 @@ fn check(arguments: &[&str]) {
     for folder in folders() {
         let expected_file = folder.join("expected.ndjson");
         let found = run(&folder, arguments);
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            let text: String = found.iter().map(|row| format!("{row}\n")).collect();
-            fs::write(&expected_file, text).unwrap();
-        }
         let expected = fs::read_to_string(&expected_file).unwrap();
         let expected: Vec<&str> = expected.lines().collect();
         assert_eq!(found, expected, "{} with {arguments:?}", folder.display());
     }
+}
+
+#[test]
+fn golden_folders_pass_as_tests_of_the_command_line() {
+    let output = Command::new(env!("CARGO_BIN_EXE_velocore"))
+        .args(["test", "tests/golden", "--shards", "1,2,7"])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .output()
+        .expect("velocore starts");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}");
+    assert!(
+        told.ends_with(&format!("{} passed, 0 failed\n", folders().len())),
+        "{told}"
+    );
 }
 
 #[test]

@@ -60,6 +60,14 @@ pub enum SourcePoll {
         /// paced generator (no coordinated omission).
         arrival_ns: Nanos,
     },
+    /// The split promises that no row at or before this event time will come: a watermark beside those
+    /// that its rows imply.
+    Watermark {
+        /// Whose promise.
+        split: SplitId,
+        /// Event time, microseconds.
+        watermark_us: i64,
+    },
     /// The split has ended; it no longer holds the watermark back.
     SplitEnd(SplitId),
     /// Nothing now; poll again when the shard's waker fires, or at `poll_at`, whichever is first.

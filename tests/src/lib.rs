@@ -1,4 +1,6 @@
-//! What the tests of the whole system share: the deterministic simulator and the conformance programs.
+//! What the tests of the whole system share: the deterministic simulator, relations between its answers, and the
+//! conformance programs.
 
 pub mod conformance;
+pub mod metamorphic;
 pub mod simulation;

@@ -149,6 +149,18 @@ impl Ingest {
         Ok(())
     }
 
+    /// The split promises `watermark` without a row that implies it.
+    pub fn raise_watermark(
+        &mut self,
+        split: u32,
+        watermark: WatermarkUs,
+        now_ns: u64,
+        out: &mut Vec<IngestOutput>,
+    ) {
+        self.add_split(split, now_ns);
+        self.promise(split, watermark, out);
+    }
+
     /// The split has ended and holds nothing back any more.
     pub fn end_split(&mut self, split: u32, now_ns: u64, out: &mut Vec<IngestOutput>) {
         self.add_split(split, now_ns);

@@ -23,16 +23,20 @@ pub(crate) fn infer(plan: &mut StreamPlan) {
         let node = &mut plan.nodes[id];
         node.changelog = match &mut node.kind {
             NodeKind::GroupAggregate(spec) => {
-                spec.input_retracts = retracts;
+                if !spec.input_is_partial {
+                    spec.input_retracts = retracts;
+                }
                 spec.emit_update_before = before;
                 updating(spec.emit == Emit::Final, before, spec.keys.len())
             }
             NodeKind::LocalGroupAggregate(spec) => {
-                spec.input_retracts = retracts;
+                check_local_phase(spec.input_retracts, retracts);
                 Changelog::Append
             }
             NodeKind::WindowAggregate(spec) => {
-                spec.input_retracts = retracts;
+                if !spec.input_is_partial {
+                    spec.input_retracts = retracts;
+                }
                 spec.emit_update_before = before;
                 let emits_once = matches!(spec.emit, Emit::Default | Emit::Final);
                 let bounds = spec.keys.len() + spec.calls.len();
@@ -45,7 +49,7 @@ pub(crate) fn infer(plan: &mut StreamPlan) {
                 }
             }
             NodeKind::LocalWindowAggregate(spec) => {
-                spec.input_retracts = retracts;
+                check_local_phase(spec.input_retracts, retracts);
                 Changelog::Append
             }
             NodeKind::StreamJoin(spec) => {
@@ -86,6 +90,16 @@ pub(crate) fn infer(plan: &mut StreamPlan) {
             _ => Changelog::Retract,
         };
     }
+}
+
+/// Both phases of an aggregation, and the columns between them, are made for what was known of the rows when
+/// the aggregation was planned: what partial results say of rows that were taken back is not seen in the
+/// changelog between the phases. It may have turned out since that nothing is ever taken back.
+fn check_local_phase(made_for_retraction: bool, retracts: bool) {
+    assert!(
+        made_for_retraction || !retracts,
+        "invariant: a local phase over a changelog is made for one"
+    );
 }
 
 fn updating(emits_once: bool, before: bool, keys: usize) -> Changelog {

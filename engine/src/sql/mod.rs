@@ -5,13 +5,14 @@
 //! `table_like` + `types` (statements) → `group_windows` + `window_columns` + `window_call` +
 //! `interval` (every window a window TVF), `spellings` (Flink's, respelled) → `refusals` (what
 //! nobody would read is an error) → `statement` (what the planner receives) → `catalog` (tables and views declared so far; their `options`, the job's `settings`) → `query`
-//! (names, types, functions and logical optimisation by DataFusion's planner).
+//! (names, types, functions and logical optimisation by DataFusion's planner). `flink_export` writes a job file in Flink's own words.
 
 pub mod catalog;
 mod create_table;
 mod definitions;
 pub mod dialect;
 mod emit;
+pub mod flink_export;
 mod group_windows;
 pub(crate) mod hints;
 pub mod interval;

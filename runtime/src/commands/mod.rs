@@ -16,8 +16,10 @@ use crate::terminal::{self, tell};
 
 mod bench;
 mod explain;
+mod export;
 mod hist;
 mod run;
+mod test;
 mod validate;
 
 /// The job failed while it ran.
@@ -41,6 +43,10 @@ enum Command {
     Explain(explain::ExplainArguments),
     /// Check a job: exit code 0 when it can run, 2 with an error when not
     Validate(validate::ValidateArguments),
+    /// Print a job file in Flink SQL's own words
+    Export(export::ExportArguments),
+    /// Run jobs over the rows of test files and compare their results with expected ones
+    Test(test::TestArguments),
     /// Print percentiles of histogram logs (.hlog), and plot them
     Hist(hist::HistArguments),
     /// Measure this machine
@@ -93,6 +99,8 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Validate(arguments) => validate::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
         Command::Hist(arguments) => hist::run(&arguments),
         Command::Bench(command) => bench::run(&command),
     }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use engine::batch::BATCH_ROWS_MAX;
 
 use super::{EXIT_FAILED, EXIT_USAGE, JobArguments, fail, print};
 use crate::checkpoints::CheckpointOptions;
@@ -57,6 +58,9 @@ pub(super) struct RunArguments {
     /// Start this operator without its state if it has changed since the checkpoint; 'all' = any
     #[arg(long, value_name = "OPERATOR")]
     allow_state_loss: Vec<String>,
+    /// Rows that a source hands over at once, at most; fewer are for testing
+    #[arg(long, value_name = "N", default_value_t = BATCH_ROWS_MAX as u64, value_parser = clap::value_parser!(u64).range(1..=BATCH_ROWS_MAX as u64))]
+    batch_rows: u64,
     /// No progress and no summary on standard error
     #[arg(short, long)]
     quiet: bool,
@@ -125,6 +129,7 @@ fn options(arguments: &RunArguments, placement: cores::Placement, progress: bool
         require_io_uring: arguments.require_io_uring,
         progress,
         signals: true,
+        batch_rows: arguments.batch_rows as usize,
         histogram_directory: arguments.histogram_dir.clone(),
         histogram_interval: arguments.histogram_interval,
         connectors: Connectors::Configured(ConnectorConfig {

@@ -272,6 +272,7 @@ mod tests {
                         assert!(poll_at > now);
                         now = poll_at;
                     }
+                    SourcePoll::Watermark { .. } => panic!("rows alone imply watermarks"),
                     SourcePoll::SplitEnd(_) => panic!("the split ends with the source"),
                     SourcePoll::End => break,
                 }

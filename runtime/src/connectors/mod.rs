@@ -101,7 +101,7 @@ pub fn make_sink(
 }
 
 /// The columns as they are written: the table's names over the query's types.
-fn written_schema(sink: &SinkSpec, input: SchemaRef) -> SchemaRef {
+pub(crate) fn written_schema(sink: &SinkSpec, input: SchemaRef) -> SchemaRef {
     let Some(table) = &sink.table else {
         return input;
     };

@@ -208,6 +208,13 @@ impl Shard {
                 self.hand_on_ingested(index, outputs, arrival_ns, clock)?;
                 Ok(true)
             }
+            Ok(SourcePoll::Watermark { split, watermark_us }) => {
+                source
+                    .ingest
+                    .raise_watermark(split, watermark_us, started, &mut outputs);
+                self.hand_on_ingested(index, outputs, started, clock)?;
+                Ok(true)
+            }
             Ok(SourcePoll::SplitEnd(split)) => {
                 source.ingest.end_split(split, started, &mut outputs);
                 self.hand_on_ingested(index, outputs, started, clock)?;

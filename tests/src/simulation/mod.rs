@@ -174,12 +174,12 @@ fn expected_answer(query: &Query, plans: &mut Plans, rows: &RecordBatch) -> Resu
     Ok(outcome.answer)
 }
 
-fn sources(plan: &StreamPlan) -> usize {
+pub(crate) fn sources(plan: &StreamPlan) -> usize {
     let is_source = |kind: &NodeKind| matches!(kind, NodeKind::Source(_));
     plan.nodes.iter().filter(|node| is_source(&node.kind)).count()
 }
 
-fn with_flush_interval(plan: &Arc<StreamPlan>, flush_interval_us: u64) -> Arc<StreamPlan> {
+pub(crate) fn with_flush_interval(plan: &Arc<StreamPlan>, flush_interval_us: u64) -> Arc<StreamPlan> {
     let mut plan = StreamPlan::clone(plan);
     plan.settings.flush_interval_us = flush_interval_us;
     Arc::new(plan)

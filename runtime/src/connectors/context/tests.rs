@@ -56,7 +56,7 @@ fn run(plan: &StreamPlan, shards: usize, config: ConnectorConfig) -> ConnectorCo
                     assert!(sink.ready());
                     sink.write(&Batch::append(rows, 0)).unwrap();
                 }
-                SourcePoll::SplitEnd(_) => {}
+                SourcePoll::SplitEnd(_) | SourcePoll::Watermark { .. } => {}
                 SourcePoll::Pending { .. } => panic!("a bounded source has rows or ends"),
                 SourcePoll::End => break,
             }

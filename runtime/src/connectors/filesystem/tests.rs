@@ -49,7 +49,7 @@ fn drain(source: &mut dyn Source, rows_max: usize) -> (Vec<(i64, String)>, Optio
                 assert!(batch.num_rows() > 0 && batch.num_rows() <= rows_max);
                 append(&batch, &mut rows);
             }
-            Ok(SourcePoll::SplitEnd(_)) => {}
+            Ok(SourcePoll::SplitEnd(_) | SourcePoll::Watermark { .. }) => {}
             Ok(SourcePoll::End | SourcePoll::Pending { .. }) => return (rows, None),
             Err(error) => return (rows, Some(error)),
         }
@@ -343,7 +343,7 @@ fn files_are_read_by_event_time_and_not_by_their_order() {
             SourcePoll::SplitEnd(split) => {
                 times.remove(&split);
             }
-            SourcePoll::Pending { .. } => panic!("files are there"),
+            SourcePoll::Pending { .. } | SourcePoll::Watermark { .. } => panic!("files are there"),
             SourcePoll::End => break,
         }
         watermark = watermark.max(times.values().copied().min().unwrap_or(watermark));
@@ -357,7 +357,7 @@ fn follow(source: &mut dyn Source, now: u64) -> Vec<(i64, String)> {
     loop {
         match source.poll(now, 1000).unwrap() {
             SourcePoll::Rows { rows: batch, .. } => append(&batch, &mut rows),
-            SourcePoll::SplitEnd(_) => {}
+            SourcePoll::SplitEnd(_) | SourcePoll::Watermark { .. } => {}
             SourcePoll::Pending { .. } => return rows,
             SourcePoll::End => panic!("a followed source never ends"),
         }

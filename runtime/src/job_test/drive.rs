@@ -1,0 +1,308 @@
+//! Real shards in one thread: a step is handed to them, and everything that follows from it is done before the
+//! next.
+//!
+//! **Invariant.** Time stands still but for what a test says and a microsecond a look, so that a run is the same
+//! everywhere.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use engine::batch::Batch;
+use engine::operators::build::build_all;
+use engine::plan::{NodeId, NodeKind, SourceSpec, StreamPlan};
+use shards::clock::{Clock, Nanos};
+use shards::connector::{ConnectorError, Sink, Source, SourcePoll, SplitId};
+use shards::epoch::Control;
+use shards::mesh::{MeshConfig, mesh};
+use shards::shard::{Shard, ShardConfig, ShardParts, Step, edges};
+
+use crate::connectors::{self, ConnectorContext};
+
+/// Steps of one shard without an end that are taken to be a loop.
+const STEPS_MAX: usize = 1_000_000;
+/// 2030-01-01 00:00:00: later than the rows of most tests, so that their times are not from the future.
+const START_US: i64 = 1_893_456_000_000_000;
+
+/// Time as a test tells it.
+struct TestClock(Cell<Nanos>);
+
+impl Clock for TestClock {
+    fn now(&self) -> Nanos {
+        const LOOK_NS: Nanos = 1_000;
+        self.0.set(self.0.get() + LOOK_NS);
+        self.0.get()
+    }
+
+    fn wall_us(&self) -> i64 {
+        START_US + (self.0.get() / 1_000) as i64
+    }
+}
+
+/// What a source is given.
+pub enum Given {
+    /// Rows.
+    Rows(RecordBatch),
+    /// A watermark, microseconds.
+    Watermark(i64),
+}
+
+#[derive(Default)]
+struct Queue {
+    given: RefCell<VecDeque<Given>>,
+    ended: Cell<bool>,
+}
+
+/// A source's way into the shards.
+pub struct Inlet {
+    /// What it must be given.
+    pub spec: SourceSpec,
+    queue: Rc<Queue>,
+}
+
+struct InletSource {
+    queue: Rc<Queue>,
+    split_ended: bool,
+}
+
+impl Source for InletSource {
+    fn splits(&self) -> Vec<SplitId> {
+        vec![0]
+    }
+
+    fn poll(&mut self, now: Nanos, _rows_max: usize) -> Result<SourcePoll, ConnectorError> {
+        Ok(match self.queue.given.borrow_mut().pop_front() {
+            Some(Given::Rows(rows)) => SourcePoll::Rows {
+                split: 0,
+                rows,
+                arrival_ns: now,
+            },
+            Some(Given::Watermark(watermark_us)) => SourcePoll::Watermark {
+                split: 0,
+                watermark_us,
+            },
+            None if !self.queue.ended.get() => SourcePoll::Pending { poll_at: None },
+            None if !self.split_ended => {
+                self.split_ended = true;
+                SourcePoll::SplitEnd(0)
+            }
+            None => SourcePoll::End,
+        })
+    }
+}
+
+/// The part of a source on a shard that reads none of it.
+struct NoSource;
+
+impl Source for NoSource {
+    fn splits(&self) -> Vec<SplitId> {
+        Vec::new()
+    }
+
+    fn poll(&mut self, _now: Nanos, _rows_max: usize) -> Result<SourcePoll, ConnectorError> {
+        Ok(SourcePoll::End)
+    }
+}
+
+/// What the sinks took, in order, each with its node.
+type Taken = Rc<RefCell<Vec<(NodeId, Batch)>>>;
+
+struct Outlet {
+    node: NodeId,
+    taken: Taken,
+}
+
+impl Sink for Outlet {
+    fn ready(&mut self) -> bool {
+        true
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError> {
+        self.taken.borrow_mut().push((self.node, batch.clone()));
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<bool, ConnectorError> {
+        Ok(true)
+    }
+}
+
+/// A job that runs.
+pub struct Drive {
+    shards: Vec<Option<Shard>>,
+    control: Arc<Control>,
+    clock: TestClock,
+    inlets: Vec<Inlet>,
+    taken: Taken,
+}
+
+impl Drive {
+    /// The job of `plan` on `shards` shards. Sources of the tables that `is_given` names wait for what they are
+    /// given, each read by one shard; others are made from `context`.
+    ///
+    /// # Errors
+    /// An operator or a source cannot be made.
+    pub fn new(
+        plan: &Arc<StreamPlan>,
+        shards: usize,
+        context: &ConnectorContext,
+        is_given: impl Fn(&str) -> bool,
+    ) -> Result<Drive, String> {
+        let control = Control::new(shards);
+        let mut drive = Drive {
+            shards: Vec::new(),
+            control: control.clone(),
+            clock: TestClock(Cell::new(0)),
+            inlets: Vec::new(),
+            taken: Taken::default(),
+        };
+        for node in &plan.nodes {
+            if let NodeKind::Source(spec) = &node.kind
+                && is_given(&spec.table.name)
+            {
+                drive.inlets.push(Inlet {
+                    spec: spec.clone(),
+                    queue: Rc::default(),
+                });
+            }
+        }
+        for endpoint in mesh(&control, edges(plan), MeshConfig::default()) {
+            let id = endpoint.shard();
+            let (sources, sinks) = drive.connectors(plan, id, shards, context, &is_given)?;
+            let parts = ShardParts {
+                id,
+                plan: plan.clone(),
+                operators: build_all(plan, id).map_err(|error| error.to_string())?,
+                sources,
+                sinks,
+                endpoint,
+                control: control.clone(),
+                config: ShardConfig::default(),
+            };
+            let shard = Shard::new(parts).map_err(|error| error.to_string())?;
+            drive.shards.push(Some(shard));
+        }
+        drive.settle()?;
+        Ok(drive)
+    }
+
+    fn connectors(
+        &self,
+        plan: &StreamPlan,
+        id: usize,
+        shards: usize,
+        context: &ConnectorContext,
+        is_given: impl Fn(&str) -> bool,
+    ) -> Result<(Sources, Sinks), String> {
+        let (mut sources, mut sinks): (Sources, Sinks) = (Vec::new(), Vec::new());
+        let mut given = 0;
+        for node in &plan.nodes {
+            match &node.kind {
+                NodeKind::Source(spec) if is_given(&spec.table.name) => {
+                    let source: Box<dyn Source> = match given % shards == id {
+                        true => Box::new(InletSource {
+                            queue: self.inlets[given].queue.clone(),
+                            split_ended: false,
+                        }),
+                        false => Box::new(NoSource),
+                    };
+                    given += 1;
+                    sources.push((node.id, source));
+                }
+                NodeKind::Source(spec) => {
+                    let source = connectors::make_source(spec, id, shards, context);
+                    sources.push((node.id, source.map_err(|error| error.message)?));
+                }
+                NodeKind::Sink(_) => {
+                    let taken = self.taken.clone();
+                    sinks.push((node.id, Box::new(Outlet { node: node.id, taken })));
+                }
+                _ => {}
+            }
+        }
+        Ok((sources, sinks))
+    }
+
+    /// The sources that wait for what they are given.
+    pub fn inlets(&self) -> &[Inlet] {
+        &self.inlets
+    }
+
+    /// Gives an inlet rows or a watermark; [`Drive::settle`] makes it felt.
+    pub fn give(&self, inlet: usize, given: Given) {
+        self.inlets[inlet].queue.given.borrow_mut().push_back(given);
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, us: u64) {
+        self.clock.0.set(self.clock.0.get() + us * 1_000);
+    }
+
+    /// Ends every source and runs until the shards have finished.
+    ///
+    /// # Errors
+    /// A shard fails.
+    pub fn finish(&mut self) -> Result<(), String> {
+        self.inlets.iter().for_each(|inlet| inlet.queue.ended.set(true));
+        self.settle()?;
+        match self.shards.iter().all(Option::is_none) {
+            true => Ok(()),
+            false => Err("the job does not end with its input".to_string()),
+        }
+    }
+
+    /// What the sinks took.
+    pub fn take(&mut self) -> Vec<(NodeId, Batch)> {
+        self.taken.take()
+    }
+
+    /// Rows that were dropped because they came too late.
+    pub fn late_rows(&self) -> u64 {
+        let shards = 0..self.control.shards();
+        shards
+            .map(|shard| self.control.counters(shard).read().late_rows)
+            .sum()
+    }
+
+    /// Steps all shards until none has anything to do.
+    ///
+    /// # Errors
+    /// A shard fails.
+    pub fn settle(&mut self) -> Result<(), String> {
+        for _ in 0..STEPS_MAX {
+            let mut is_quiet = true;
+            for place in &mut self.shards {
+                let Some(shard) = place else {
+                    continue;
+                };
+                match shard.step(&self.clock).map_err(|error| error.to_string())? {
+                    Step::Progress => is_quiet = false,
+                    Step::Idle { .. } => {
+                        is_quiet &= shard.announce_sleep(&self.clock);
+                        shard.wake_up();
+                    }
+                    Step::Finished => {
+                        if let Some(error) = shard.failure() {
+                            return Err(error.to_string());
+                        }
+                        *place = None;
+                        is_quiet = false;
+                    }
+                }
+            }
+            if is_quiet {
+                return Ok(());
+            }
+        }
+        Err("the shards do not come to rest".to_string())
+    }
+}
+
+type Sources = Vec<(NodeId, Box<dyn Source>)>;
+type Sinks = Vec<(NodeId, Box<dyn Sink>)>;
