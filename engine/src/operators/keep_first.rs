@@ -1,5 +1,5 @@
 //! Deduplication that keeps the first row of each key by event time: it comes out once the watermark has
-//! passed it, and nothing of its key comes out again.
+//! passed it, and nothing of its key comes out again; with a time to live, not until that has passed.
 //!
 //! **Invariant.** Append-only: one row a key. A row at or behind the watermark cannot be the first any more;
 //! it is dropped, and counted as late if its key has no first row yet.
@@ -17,6 +17,7 @@ use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics
 use crate::plan::RankSpec;
 use crate::state::changes::rows_of;
 use crate::state::group_table::{GroupIndex, GroupTable};
+use crate::state::key_ages::KeyAges;
 use crate::state::keys::{KeyLayout, KeyPacker};
 use crate::state::row_store::{NO_ROW, RowId, RowStore};
 use crate::time::{WATERMARK_NONE, WatermarkUs};
@@ -47,6 +48,7 @@ pub struct KeepFirst {
     ready: VecDeque<RowId>,
     watermark: WatermarkUs,
     late_rows: u64,
+    ages: Option<KeyAges>,
 }
 
 impl KeepFirst {
@@ -74,7 +76,47 @@ impl KeepFirst {
             ready: VecDeque::new(),
             watermark: WATERMARK_NONE,
             late_rows: 0,
+            ages: spec.ttl_us.map(KeyAges::new),
         }
+    }
+
+    /// Keys among `groups` whose row is out, and whose time has passed, start anew.
+    fn expire(&mut self, groups: &[GroupIndex], arrival_ns: u64) {
+        let Some(ages) = &mut self.ages else {
+            return;
+        };
+        ages.note_time(arrival_ns);
+        ages.expire(groups, |group| {
+            let first = &mut self.firsts[group as usize];
+            let is_over = *first == First::Out;
+            if is_over {
+                *first = First::None;
+            }
+            is_over
+        });
+    }
+
+    /// Forgets some of the keys that wait for nothing and whose time has passed.
+    fn sweep(&mut self) {
+        let Some(ages) = &mut self.ages else {
+            return;
+        };
+        if self.partition.is_empty() {
+            return;
+        }
+        ages.sweep(|group| {
+            if matches!(self.firsts[group as usize], First::Waiting { .. }) {
+                return false;
+            }
+            self.firsts.swap_remove(group as usize);
+            self.table.remove(group);
+            // The key that has this number now is looked for under it; what its old number leads to is
+            // compared with the time that is waited for.
+            if let Some(First::Waiting { time, .. }) = self.firsts.get(group as usize) {
+                self.timers.entry(*time).or_default().push(group);
+            }
+            true
+        });
     }
 
     /// Moves the keys whose first row the watermark has passed.
@@ -86,8 +128,8 @@ impl KeepFirst {
         {
             let (time, groups) = entry.remove_entry();
             for group in groups {
-                match self.firsts[group as usize] {
-                    First::Waiting { time: first, row } if first == time => {
+                match self.firsts.get(group as usize).copied() {
+                    Some(First::Waiting { time: first, row }) if first == time => {
                         self.firsts[group as usize] = First::Out;
                         self.ready.push_back(row);
                     }
@@ -99,7 +141,7 @@ impl KeepFirst {
 }
 
 impl Operator for KeepFirst {
-    fn process(&mut self, _input: usize, batch: Batch, _out: &mut Output) -> Result<(), ExecutionError> {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<(), ExecutionError> {
         let (rows, _, _) = batch.into_parts();
         let columns: Vec<ArrayRef> = self
             .partition
@@ -110,6 +152,7 @@ impl Operator for KeepFirst {
         self.table
             .find_or_insert(&mut self.packer, &columns, rows.num_rows(), &mut groups);
         self.firsts.resize(self.table.len(), First::None);
+        self.expire(&groups, out.arrival());
         let times = micros(rows.column(self.time_column));
         // Of each key only the first row of the batch can matter: most rows are not kept at all.
         let mut better: BTreeMap<GroupIndex, u32> = BTreeMap::new();
@@ -130,7 +173,11 @@ impl Operator for KeepFirst {
             }
         }
         if better.is_empty() {
+            self.sweep();
             return Ok(());
+        }
+        if let Some(ages) = &mut self.ages {
+            better.keys().for_each(|&group| ages.write(&[group]));
         }
         let indices = arrow::array::UInt32Array::from_iter_values(better.values().copied());
         let part = arrow::compute::take_record_batch(&rows, &indices)
@@ -146,6 +193,7 @@ impl Operator for KeepFirst {
             }
             self.timers.entry(time).or_default().push(group);
         }
+        self.sweep();
         Ok(())
     }
 
@@ -180,6 +228,7 @@ impl Operator for KeepFirst {
         let bytes = self.store.allocated_bytes()
             + self.table.allocated_bytes()
             + self.firsts.capacity() * size_of::<First>()
+            + self.ages.as_ref().map_or(0, KeyAges::allocated_bytes)
             + self
                 .timers
                 .values()

@@ -7,14 +7,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
 
 use crate::error::ExecutionError;
 use crate::state::accumulators::inputs::counted_rows;
 use crate::state::accumulators::layout::{AggregateLayout, Primitive};
 use crate::state::group_table::{GroupIndex, GroupTable};
+use crate::state::key_columns::leading_key_column;
 use crate::state::keys::{KeyLayout, KeyPacker};
 
 /// The filters over one set, each with the primitives (indices) behind it.
@@ -28,6 +29,10 @@ pub(crate) struct DistinctSet {
     table: GroupTable,
     packer: KeyPacker,
     entries: Vec<GroupIndex>,
+    /// The pair that the next sweep looks at first.
+    cursor: usize,
+    /// Rows since the last sweep.
+    met: usize,
 }
 
 /// Rows whose value entered (+1) or left (-1) the set for one filter.
@@ -39,7 +44,8 @@ pub(crate) struct Transitions {
 }
 
 /// The sets that the distinct primitives of `layout` need over `input`.
-pub(crate) fn distinct_sets(layout: &AggregateLayout, input: &Schema) -> Vec<DistinctSet> {
+/// `id_type` is that of the numbers that groups are known by.
+pub(crate) fn distinct_sets(layout: &AggregateLayout, input: &Schema, id_type: DataType) -> Vec<DistinctSet> {
     let mut plans: Vec<(Vec<usize>, Filters)> = Vec::new();
     let primitives = layout.primitives.iter().enumerate();
     for (index, primitive) in primitives.filter(|(_, primitive)| primitive.distinct) {
@@ -57,7 +63,7 @@ pub(crate) fn distinct_sets(layout: &AggregateLayout, input: &Schema) -> Vec<Dis
         }
     }
     let set = |(arguments, filters): (Vec<usize>, Filters)| {
-        let group = Arc::new(Field::new("group", DataType::UInt32, false));
+        let group = Arc::new(Field::new("group", id_type.clone(), false));
         let values = arguments.iter().map(|&column| {
             // NULLs never reach the set.
             Arc::new(input.field(column).clone().with_nullable(false))
@@ -69,6 +75,8 @@ pub(crate) fn distinct_sets(layout: &AggregateLayout, input: &Schema) -> Vec<Dis
             filters,
             packer: KeyPacker::new(key),
             entries: Vec::new(),
+            cursor: 0,
+            met: 0,
         }
     };
     plans.into_iter().map(set).collect()
@@ -76,17 +84,18 @@ pub(crate) fn distinct_sets(layout: &AggregateLayout, input: &Schema) -> Vec<Dis
 
 impl DistinctSet {
     /// Adds (or, where signs say so, takes) the values of a batch; calls `apply` for each filter
-    /// with what entered and left.
+    /// with what entered and left. `ids` are the numbers of the rows' groups.
     pub fn update(
         &mut self,
         batch: &RecordBatch,
-        groups: &[GroupIndex],
+        ids: ArrayRef,
         signs: Option<&[i64]>,
         mut apply: impl FnMut(&[usize], &Transitions) -> Result<(), ExecutionError>,
     ) -> Result<(), ExecutionError> {
-        let valid = self.find_entries(batch, groups);
+        let valid = self.find_entries(batch, ids);
+        self.met += batch.num_rows();
         let mut transitions = Transitions::default();
-        transitions.signs.resize(groups.len(), 0);
+        transitions.signs.resize(batch.num_rows(), 0);
         for (offset, (filter, users)) in self.filters.iter().enumerate() {
             let counted = counted_rows(&selection(&self.arguments, *filter), batch);
             transitions.rows.clear();
@@ -130,11 +139,10 @@ impl DistinctSet {
     }
 
     /// Finds the entry of each row without NULLs; answers those rows unless they are all.
-    fn find_entries(&mut self, batch: &RecordBatch, groups: &[GroupIndex]) -> Option<Vec<u32>> {
+    fn find_entries(&mut self, batch: &RecordBatch, ids: ArrayRef) -> Option<Vec<u32>> {
         let valid = counted_rows(&selection(&self.arguments, None), batch);
-        let groups: ArrayRef = Arc::new(UInt32Array::from(groups.to_vec()));
         let arguments = self.arguments.iter().map(|&column| batch.column(column).clone());
-        let mut columns: Vec<ArrayRef> = std::iter::once(groups).chain(arguments).collect();
+        let mut columns: Vec<ArrayRef> = std::iter::once(ids).chain(arguments).collect();
         if let Some(rows) = &valid {
             let rows = UInt32Array::from(rows.clone());
             for column in &mut columns {
@@ -145,6 +153,27 @@ impl DistinctSet {
         self.table
             .find_or_insert(&mut self.packer, &columns, rows, &mut self.entries);
         valid
+    }
+
+    /// Looks at the next pairs and forgets those whose group is no more.
+    pub fn sweep(&mut self, is_live: impl Fn(u64) -> bool) {
+        const SWEEP_MIN: usize = 256;
+        if self.cursor >= self.table.len() {
+            self.cursor = 0;
+        }
+        let count = 2 * std::mem::take(&mut self.met) + SWEEP_MIN;
+        let end = self.table.len().min(self.cursor + count);
+        let pairs: Vec<GroupIndex> = (self.cursor as GroupIndex..end as GroupIndex).collect();
+        let ids = leading_key_column(&self.table, &pairs);
+        let ids = ids.as_primitive::<UInt64Type>();
+        self.cursor = end;
+        // From behind, so that what takes a removed pair's number was looked at, or lies behind all of these.
+        for (&pair, &id) in pairs.iter().zip(ids.values()).rev() {
+            if !is_live(id) {
+                self.table.remove(pair);
+                self.cursor -= 1;
+            }
+        }
     }
 
     /// Forgets all pairs.

@@ -12,9 +12,11 @@
 
 mod distinct;
 pub(crate) mod evaluate;
+mod group_ids;
 pub(crate) mod inputs;
 pub mod layout;
 mod partial;
+mod replay;
 pub(crate) mod side;
 mod state;
 mod update;
