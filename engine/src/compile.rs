@@ -78,6 +78,7 @@ impl Compiler {
         self.queries.push(SinkQuery {
             plan,
             emit: insert.query.emit,
+            timeout_us: insert.query.timeout_us,
             state_ttl: hints::state_ttl(&insert.query.query)?,
             table: Some(table),
             position,
@@ -90,6 +91,7 @@ impl Compiler {
         self.queries.push(SinkQuery {
             plan,
             emit: query.emit,
+            timeout_us: query.timeout_us,
             state_ttl: hints::state_ttl(&query.query)?,
             table: None,
             position: query.position,
@@ -114,3 +116,6 @@ impl Compiler {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ pub(crate) fn infer(plan: &mut StreamPlan) {
             .iter()
             .map(|&input| plan.nodes[input].changelog.clone())
             .collect();
-        let retracts = inputs.iter().any(Changelog::has_ops);
+        let retracts = inputs.iter().any(Changelog::has_ops) || combines_retractions(plan, id);
         let node = &mut plan.nodes[id];
         node.changelog = match &mut node.kind {
             NodeKind::GroupAggregate(spec) => {
@@ -86,6 +86,25 @@ pub(crate) fn infer(plan: &mut StreamPlan) {
             _ => Changelog::Retract,
         };
     }
+}
+
+/// Whether a node merges partial states of rows that may take back: partial states are rows that only add,
+/// and tell of what was taken back in their columns.
+fn combines_retractions(plan: &StreamPlan, id: usize) -> bool {
+    let is_partial = match &plan.nodes[id].kind {
+        NodeKind::GroupAggregate(spec) => spec.input_is_partial,
+        NodeKind::WindowAggregate(spec) => spec.input_is_partial,
+        _ => false,
+    };
+    let mut below = plan.nodes[id].inputs.first().copied().filter(|_| is_partial);
+    while let Some(node) = below {
+        match &plan.nodes[node].kind {
+            NodeKind::LocalGroupAggregate(spec) => return spec.input_retracts,
+            NodeKind::LocalWindowAggregate(spec) => return spec.input_retracts,
+            _ => below = plan.nodes[node].inputs.first().copied(),
+        }
+    }
+    false
 }
 
 fn updating(emits_once: bool, before: bool, keys: usize) -> Changelog {

@@ -17,10 +17,15 @@ const MAX_FUTURE: &str = "scan.watermark.max-future";
 const TIME_ZONE: &str = "table.local-time-zone";
 const RUNTIME_MODE: &str = "execution.runtime-mode";
 const REPEATS: &str = "table.exec.source.cdc-events-duplicate";
+const LATENESS: &str = "table.exec.emit.allow-lateness";
 const STATE_TTL: &str = "table.exec.state.ttl";
 
 /// Keys that are read, with what they do.
-pub const SETTINGS: [(&str, &str); 9] = [
+pub const SETTINGS: [(&str, &str); 10] = [
+    (
+        LATENESS,
+        "how long after its end a window is corrected by rows that come late, in event time; 0 = not at all",
+    ),
     (
         FLUSH,
         "longest time that a change waits for more changes of its key",
@@ -119,6 +124,7 @@ pub fn apply_setting(settings: &mut Settings, option: &SetOption) -> Result<(), 
             "every job is streaming; a bounded input ends by itself",
         )?,
         REPEATS => settings.source_repeats_changes = boolean(option)?,
+        LATENESS => settings.allowed_lateness_us = Some(duration(option)?).filter(|us| *us > 0),
         STATE_TTL => settings.state_ttl_us = Some(duration(option)?).filter(|us| *us > 0),
         key if WITHOUT_EFFECT.iter().any(|(known, _)| *known == key) => check_without_effect(option)?,
         key => {

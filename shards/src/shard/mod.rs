@@ -72,7 +72,7 @@ pub enum Step {
     Progress,
     /// Nothing to do until the shard is woken, or until `poll_at`.
     Idle {
-        /// When a source wants to be polled again.
+        /// When a source wants to be polled again, or rows that are held back for a time must be told.
         poll_at: Option<Nanos>,
     },
     /// All input has been processed and written, or the shard was told to leave.
@@ -210,6 +210,8 @@ impl Shard {
             true => Ok(Step::Progress),
             false => {
                 self.check_peers()?;
+                let flush_at = self.nodes.iter().filter_map(graph::Node::flush_at).min();
+                let poll_at = poll_at.into_iter().chain(flush_at).min();
                 Ok(Step::Idle { poll_at })
             }
         }
