@@ -74,8 +74,12 @@ impl SeparateWindows {
         let mut budget = FIRING_QUANTUM_ROWS;
         let dropped_until = match self.lateness_us {
             None => closed_until,
-            Some(_) if !self.fire_to_be_corrected(closed_until, rows, out)? => return Ok(false),
-            Some(lateness_us) => closed_until.saturating_sub(lateness_us),
+            Some(lateness_us) => {
+                if !self.fire_to_be_corrected(closed_until, rows, out)? {
+                    return Ok(false);
+                }
+                closed_until.saturating_sub(lateness_us)
+            }
         };
         loop {
             if self.firing.is_none() {

@@ -210,7 +210,9 @@ impl Shard {
             true => Ok(Step::Progress),
             false => {
                 self.check_peers()?;
-                let flush_at = self.nodes.iter().filter_map(graph::Node::flush_at).min();
+                // What is due and still there is blocked: whoever unblocks it wakes the shard.
+                let flush_at = self.nodes.iter().filter_map(Node::flush_at);
+                let flush_at = flush_at.filter(|&at| at > now).min();
                 let poll_at = poll_at.into_iter().chain(flush_at).min();
                 Ok(Step::Idle { poll_at })
             }

@@ -2,12 +2,13 @@
 //!
 //! `syntax` lowers Flink's spellings, `context` answers what tables and functions there are, `relations` plans
 //! window TVFs, `unnest` arrays, `temporal` marks temporal joins, `types` the types of CAST, `casts` prints values as
-//! Flink does, `set_operations` and `not_in` mend what DataFusion means differently, `optimizer` holds the hand-picked
+//! Flink does, `set_operations`, `exists` and `not_in` mend what DataFusion means differently, `optimizer` holds the hand-picked
 //! rules, `errors` turns DataFusion's errors into ours, with a place in the text.
 
 mod casts;
 mod context;
 pub(crate) mod errors;
+mod exists;
 mod inserts;
 mod not_in;
 mod optimizer;
@@ -65,6 +66,7 @@ impl<'a> QueryPlanner<'a> {
         let planned = self.sql_to_rel().sql_statement_to_plan(Statement::Query(lowered));
         planned
             .and_then(set_operations::lower)
+            .and_then(exists::lower)
             .and_then(not_in::lower)
             .and_then(analyze)
             .and_then(optimizer::optimize)

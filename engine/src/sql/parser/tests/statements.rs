@@ -113,6 +113,22 @@ fn emit_ends_a_statement_and_is_never_an_alias() {
 }
 
 #[test]
+fn distinctness_binds_as_a_comparison_does() {
+    check(
+        "SELECT * FROM t WHERE a IS NOT DISTINCT FROM b AND c IS DISTINCT FROM d + 1 OR e",
+        "SELECT * FROM t WHERE a IS NOT DISTINCT FROM b AND c IS DISTINCT FROM d + 1 OR e",
+    );
+    let tree = |sql: &str| format!("{:?}", crate::sql::parser::parse(sql));
+    assert!(tree("SELECT * FROM t WHERE a IS NOT DISTINCT FROM b AND c").contains("op: And"));
+    assert!(
+        !tree("SELECT * FROM t WHERE a IS NOT DISTINCT FROM (b AND c)").contains("selection: Some(BinaryOp")
+    );
+    assert!(
+        tree("SELECT * FROM t WHERE a IS NOT DISTINCT FROM b AND c").contains("selection: Some(BinaryOp")
+    );
+}
+
+#[test]
 fn casts_know_all_types() {
     check(
         "SELECT CAST(a AS ROW<x INT, y ARRAY<STRING>>), TRY_CAST(b AS TIMESTAMP_LTZ(3)), CAST(c AS DECIMAL(10, 2)) FROM t",
