@@ -118,7 +118,7 @@ fn distinctness_binds_as_a_comparison_does() {
         "SELECT * FROM t WHERE a IS NOT DISTINCT FROM b AND c IS DISTINCT FROM d + 1 OR e",
         "SELECT * FROM t WHERE a IS NOT DISTINCT FROM b AND c IS DISTINCT FROM d + 1 OR e",
     );
-    let tree = |sql: &str| format!("{:?}", crate::sql::parser::parse(sql));
+    let tree = |sql: &str| format!("{:?}", parse(sql));
     assert!(tree("SELECT * FROM t WHERE a IS NOT DISTINCT FROM b AND c").contains("op: And"));
     assert!(
         !tree("SELECT * FROM t WHERE a IS NOT DISTINCT FROM (b AND c)").contains("selection: Some(BinaryOp")
