@@ -107,6 +107,7 @@ impl Compiler {
         self.queries.push(SinkQuery {
             plan,
             emit: insert.query.emit,
+            timeout_us: insert.query.timeout_us,
             state_ttl: hints::state_ttl(&insert.query.query)?,
             table: Some(table),
             position,
@@ -119,6 +120,7 @@ impl Compiler {
         self.queries.push(SinkQuery {
             plan,
             emit: query.emit,
+            timeout_us: query.timeout_us,
             state_ttl: hints::state_ttl(&query.query)?,
             table: None,
             position: query.position,
@@ -143,3 +145,6 @@ impl Compiler {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

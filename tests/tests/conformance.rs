@@ -8,10 +8,7 @@ use tests::conformance::program::Program;
 use tests::conformance::{Restarts, run};
 
 /// Programs that cannot pass yet, each with the reason. One that passes must leave this list.
-const NOT_YET: [(&str, &str); 1] = [(
-    "agg-with-state-ttl-hint",
-    "the state of aggregates has no time to live yet",
-)];
+const NOT_YET: [(&str, &str); 0] = [];
 
 fn file() -> PathBuf {
     let directory = std::env::var_os("VELOCORE_CONFORMANCE").map(PathBuf::from);

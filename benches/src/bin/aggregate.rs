@@ -72,6 +72,7 @@ fn group_aggregate(emit: Emit) -> GroupAggregate {
         input_is_partial: false,
         input_retracts: false,
         emit_update_before: true,
+        ttl_us: None,
     };
     let output = vec![
         field("key", DataType::Int64),

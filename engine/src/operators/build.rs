@@ -18,6 +18,7 @@ use crate::operators::sort::Sort;
 use crate::operators::stream_join::StreamJoin;
 use crate::operators::temporal_join::TemporalJoin;
 use crate::operators::union::Union;
+use crate::operators::unnest::Unnest;
 use crate::operators::window_aggregate::WindowAggregate;
 use crate::operators::window_assign::WindowAssign;
 use crate::operators::window_join::WindowJoin;
@@ -39,6 +40,7 @@ pub fn build(
         NodeKind::Map(spec) => Box::new(Map::new(spec, input(0), output)?),
         NodeKind::Expand(spec) => Box::new(Expand::new(spec, output)),
         NodeKind::Union => Box::new(Union),
+        NodeKind::Unnest(spec) => Box::new(Unnest::new(spec, output)),
         NodeKind::LocalGroupAggregate(spec) => Box::new(LocalGroupAggregate::new(spec, input(0), output)?),
         NodeKind::GroupAggregate(spec) => {
             // Rows of the one global group all travel to shard 0, which answers for it.

@@ -9,6 +9,7 @@ use arrow::compute::{concat, take, take_record_batch};
 
 use crate::batch::Batch;
 use crate::error::ExecutionError;
+use crate::operators::expiry::Expiry;
 use crate::state::accumulators::{GroupState, signs};
 use crate::state::changes::{ChangeTracker, Changes};
 use crate::state::group_table::GroupIndex;
@@ -33,10 +34,19 @@ impl EveryRow<'_> {
         packer: &mut KeyPacker,
         state: &mut GroupState,
         tracker: &mut ChangeTracker,
+        expiry: Option<&mut Expiry>,
     ) -> Result<Changes, ExecutionError> {
         let keys: Vec<ArrayRef> = self.keys.iter().map(|&key| batch.column(key).clone()).collect();
         let mut groups = Vec::new();
         state.find_or_insert(packer, &keys, batch.len(), &mut groups);
+        let known;
+        let batch = match expiry {
+            None => batch,
+            Some(expiry) => {
+                known = expiry.meet(batch, state, Some(tracker), &mut groups)?;
+                &known
+            }
+        };
         let mut rounds = Vec::new();
         for round in rounds_of(&groups, state.len()) {
             let rows = UInt32Array::from(round);

@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use crate::batch::Batch;
 use crate::error::ExecutionError;
 use crate::operators::every_row::EveryRow;
+use crate::operators::expiry::Expiry;
 use crate::state::accumulators::{GroupState, signs};
 use crate::state::changes::{ChangeTracker, Changes};
 use crate::state::group_table::GroupIndex;
@@ -22,6 +23,7 @@ pub(crate) struct Folder {
     input_is_partial: bool,
     packer: KeyPacker,
     groups: Vec<GroupIndex>,
+    expiry: Option<Expiry>,
 }
 
 impl Folder {
@@ -32,6 +34,7 @@ impl Folder {
             input_is_partial,
             packer,
             groups: Vec::new(),
+            expiry: None,
         }
     }
 
@@ -49,6 +52,33 @@ impl Folder {
         state: &mut GroupState,
     ) -> Result<(), ExecutionError> {
         state.thaw(name, rows, more, &mut self.packer)
+    }
+
+    /// Reads the part of a snapshot's table of ages.
+    pub fn thaw_ages(&mut self, rows: &RecordBatch, state: &mut GroupState) {
+        let Some(expiry) = &mut self.expiry else {
+            return;
+        };
+        let mut groups = Vec::with_capacity(rows.num_rows());
+        let keys = &rows.columns()[..self.keys.len()];
+        state.find_or_insert(&mut self.packer, keys, rows.num_rows(), &mut groups);
+        expiry.ages_mut().thaw(rows, &groups);
+    }
+
+    /// What groups' time to live has passed by, if they have one.
+    pub fn expiry(&self) -> Option<&Expiry> {
+        self.expiry.as_ref()
+    }
+
+    /// The same, for groups with a time to live.
+    pub fn with_expiry(mut self, expiry: Option<Expiry>) -> Folder {
+        self.expiry = expiry;
+        self
+    }
+
+    /// What groups' time to live has passed by, if they have one.
+    pub fn expiry_mut(&mut self) -> Option<&mut Expiry> {
+        self.expiry.as_mut()
     }
 
     /// Folds all rows of `batch` into `state`, noting in `tracker` what changes.
@@ -75,7 +105,7 @@ impl Folder {
         &mut self,
         batch: &Batch,
         state: &mut GroupState,
-        tracker: Option<&mut ChangeTracker>,
+        mut tracker: Option<&mut ChangeTracker>,
     ) -> Result<(), ExecutionError> {
         let keys: Vec<ArrayRef> = self
             .keys
@@ -83,6 +113,14 @@ impl Folder {
             .map(|&column| batch.column(column).clone())
             .collect();
         state.find_or_insert(&mut self.packer, &keys, batch.len(), &mut self.groups);
+        let known;
+        let batch = match &mut self.expiry {
+            None => batch,
+            Some(expiry) => {
+                known = expiry.meet(batch, state, tracker.as_deref_mut(), &mut self.groups)?;
+                &known
+            }
+        };
         if let Some(tracker) = tracker {
             tracker.touch(state, &self.groups)?;
         }
@@ -106,11 +144,13 @@ impl Folder {
             input_is_partial: self.input_is_partial,
             operator,
         };
-        fold.fold(batch, &mut self.packer, state, tracker)
+        fold.fold(batch, &mut self.packer, state, tracker, self.expiry.as_mut())
     }
 
     /// Bytes allocated.
     pub fn allocated_bytes(&self) -> usize {
-        self.packer.allocated_bytes() + self.groups.capacity() * size_of::<GroupIndex>()
+        self.packer.allocated_bytes()
+            + self.groups.capacity() * size_of::<GroupIndex>()
+            + self.expiry.as_ref().map_or(0, Expiry::allocated_bytes)
     }
 }

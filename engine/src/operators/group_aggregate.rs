@@ -1,6 +1,7 @@
 //! Aggregation without a window, on the shard that owns the keys: incremental, from rows or from the
 //! partial states of `local_group_aggregate`. Emits changes at a flush, for every row, or (EMIT FINAL)
-//! all groups at the end.
+//! all groups at the end. With a time to live, a group that nothing was added to for that long is
+//! forgotten: what was said of it stays, and its key starts anew when it comes again.
 //!
 //! **Invariant.** Folding the changes emitted gives the batch answer over the rows processed, as of
 //! the last flush. Groups are emitted in order of first arrival, never in hash order.
@@ -11,6 +12,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::batch::{BATCH_ROWS_MAX, Batch};
 use crate::error::ExecutionError;
+use crate::operators::expiry::Expiry;
 use crate::operators::folder::Folder;
 use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics, Output};
 use crate::plan::GroupAggregateSpec;
@@ -20,6 +22,7 @@ use crate::state::accumulators::layout::LayoutOptions;
 use crate::state::accumulators::{AggregateLayout, GroupState};
 use crate::state::changes::{ChangeOptions, ChangeTracker, Changes, rows_of};
 use crate::state::group_table::GroupIndex;
+use crate::state::key_ages::AGES;
 use crate::state::keys::{KeyLayout, KeyPacker};
 use crate::time::{WATERMARK_END, WatermarkUs};
 
@@ -70,18 +73,25 @@ impl GroupAggregate {
         let every_row = spec.emit == Emit::ChangesEveryRow;
         let tracker = ChangeTracker::new(ChangeOptions {
             emit_update_before: spec.emit_update_before,
-            elide_unchanged: !every_row && !layout.always_changes(),
+            // With a time to live, what stays as it was is told as well, so that whoever keeps it below knows
+            // that it lives.
+            elide_unchanged: !every_row && !layout.always_changes() && spec.ttl_us.is_none(),
             // The one row of a keyless aggregate stays, as in batch SQL.
             deletes: spec.input_retracts && !keys.is_empty(),
         });
+        let expiry = spec.ttl_us.map(|ttl_us| Expiry::new(ttl_us, spec.input_retracts));
+        let state = match &expiry {
+            None => GroupState::new(layout, key.clone(), &input),
+            Some(_) => GroupState::with_removal(layout, key.clone(), &input),
+        };
         Ok(GroupAggregate {
             keyed: !keys.is_empty(),
             output,
             emit: spec.emit,
             retracts: spec.input_retracts,
             emit_empty_global,
-            folder: Folder::new(keys, spec.input_is_partial, KeyPacker::new(key.clone())),
-            state: GroupState::new(layout, key, &input),
+            folder: Folder::new(keys, spec.input_is_partial, KeyPacker::new(key)).with_expiry(expiry),
+            state,
             tracker,
             next: None,
         })
@@ -97,7 +107,11 @@ impl GroupAggregate {
         let changes = self
             .folder
             .fold_every_row(batch, &mut self.state, &mut self.tracker, OPERATOR)?;
-        self.emit_changes(changes, out)
+        self.emit_changes(changes, out)?;
+        if let Some(expiry) = self.folder.expiry_mut() {
+            expiry.sweep(&mut self.state, &mut self.tracker);
+        }
+        Ok(())
     }
 
     fn emit_changes(&mut self, changes: Changes, out: &mut Output) -> Result<(), ExecutionError> {
@@ -139,9 +153,14 @@ impl GroupAggregate {
 
 impl Operator for GroupAggregate {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<(), ExecutionError> {
+        if let Some(expiry) = self.folder.expiry_mut() {
+            expiry.note_time(out.arrival());
+        }
         match self.emit {
             Emit::ChangesEveryRow => self.fold_every_row(&batch, out),
-            Emit::Default | Emit::Changes | Emit::Final => self.fold(&batch),
+            Emit::Default | Emit::Changes | Emit::Every(_) | Emit::Corrected(_) | Emit::Final => {
+                self.fold(&batch)
+            }
         }
     }
 
@@ -173,7 +192,11 @@ impl Operator for GroupAggregate {
             return Ok(());
         }
         let changes = self.tracker.drain(&mut self.state)?;
-        self.emit_changes(changes, out)
+        self.emit_changes(changes, out)?;
+        if let Some(expiry) = self.folder.expiry_mut() {
+            expiry.sweep(&mut self.state, &mut self.tracker);
+        }
+        Ok(())
     }
 
     fn snapshot(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
@@ -181,13 +204,20 @@ impl Operator for GroupAggregate {
             self.tracker.is_clean() && self.next.is_none(),
             "invariant: an operator is flushed before its snapshot"
         );
-        self.state.freeze(&[], into)
+        self.state.freeze(&[], into)?;
+        match self.folder.expiry() {
+            Some(expiry) => self.state.freeze_ages(expiry.ages(), into),
+            None => Ok(()),
+        }
     }
 
     fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
         for name in from.names() {
             let rows = from.rows_by(name, self.folder.keys())?;
-            self.folder.thaw(name, &rows, 0, &mut self.state)?;
+            match name {
+                AGES => self.folder.thaw_ages(&rows, &mut self.state),
+                name => self.folder.thaw(name, &rows, 0, &mut self.state)?,
+            }
         }
         if self.emit != Emit::Final {
             self.tracker.restore(&self.state);

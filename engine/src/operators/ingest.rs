@@ -41,7 +41,10 @@ struct Split {
     input: usize,
     promised: WatermarkUs,
     active_ns: u64,
+    /// What its rows have promised; while it is quiet, `promised` may run ahead of this.
+    promised_by_rows: WatermarkUs,
     idle: bool,
+    ended: bool,
 }
 
 /// The ingest of one source on one shard.
@@ -56,6 +59,7 @@ pub struct Ingest {
     op_column: Option<usize>,
     has_processing_time: bool,
     idle_timeout_ns: Option<u64>,
+    quiet_timeout_ns: Option<u64>,
     max_future_us: Option<u64>,
     splits: BTreeMap<u32, Split>,
     merge: WatermarkMerge,
@@ -79,6 +83,7 @@ impl Ingest {
             op_column: spec.has_ops.then_some(spec.ingest.len()),
             has_processing_time: spec.has_processing_time,
             idle_timeout_ns: spec.idle_timeout_us(settings).map(|us| us * 1_000),
+            quiet_timeout_ns: spec.quiet_timeout_us.map(|us| us.saturating_mul(1_000)),
             max_future_us: spec.max_future_us(settings),
             splits: BTreeMap::new(),
             merge: WatermarkMerge::new(0),
@@ -93,7 +98,9 @@ impl Ingest {
             input: merge.add_input(),
             promised: WATERMARK_NONE,
             active_ns: now_ns,
+            promised_by_rows: WATERMARK_NONE,
             idle: false,
+            ended: false,
         });
     }
 
@@ -146,6 +153,9 @@ impl Ingest {
             self.emit_rows(part, arrival_ns, out)?;
             self.promise(split, watermark, out);
         }
+        let state = self.splits.get_mut(&split);
+        let state = state.expect("invariant: the split was added");
+        state.promised_by_rows = state.promised;
         Ok(())
     }
 
@@ -164,8 +174,10 @@ impl Ingest {
     /// The split has ended and holds nothing back any more.
     pub fn end_split(&mut self, split: u32, now_ns: u64, out: &mut Vec<IngestOutput>) {
         self.add_split(split, now_ns);
-        let input = self.splits[&split].input;
-        let risen = self.merge.update(input, InputState::Ended);
+        let state = self.splits.get_mut(&split);
+        let state = state.expect("invariant: the split was added");
+        state.ended = true;
+        let risen = self.merge.update(state.input, InputState::Ended);
         // The end of all input is the shard's to tell.
         out.extend(
             risen
@@ -177,6 +189,7 @@ impl Ingest {
     /// Leaves splits out that have been silent for too long. While the shard is `held_back` by
     /// backpressure, silence is its own doing and does not count.
     pub fn tick(&mut self, now_ns: u64, held_back: bool, out: &mut Vec<IngestOutput>) {
+        self.move_quiet_splits_on(now_ns, held_back, out);
         let Some(timeout) = self.idle_timeout_ns.filter(|_| self.watermark.is_some()) else {
             return;
         };
@@ -209,6 +222,69 @@ impl Ingest {
     /// What each split has promised so far.
     pub fn promised(&self) -> impl Iterator<Item = (u32, WatermarkUs)> + '_ {
         self.splits.iter().map(|(&split, state)| (split, state.promised))
+    }
+
+    /// `EMIT … TIMEOUT`: in a split that has been quiet for that long, event time goes on by the clock, so
+    /// that its windows close. A split that never spoke holds nothing back.
+    fn move_quiet_splits_on(&mut self, now_ns: u64, held_back: bool, out: &mut Vec<IngestOutput>) {
+        let Some(timeout) = self.quiet_timeout_ns.filter(|_| self.watermark.is_some()) else {
+            return;
+        };
+        let mut fell_idle = false;
+        let step_us = i64::try_from(quiet_step_ns(timeout) / 1_000).unwrap_or(i64::MAX);
+        for split in self.splits.values_mut().filter(|split| !split.ended) {
+            if held_back {
+                split.active_ns = now_ns;
+                continue;
+            }
+            let quiet_ns = now_ns.saturating_sub(split.active_ns);
+            if quiet_ns < timeout {
+                continue;
+            }
+            if split.promised_by_rows == WATERMARK_NONE {
+                if !split.idle {
+                    split.idle = true;
+                    fell_idle = true;
+                    out.extend(
+                        self.merge
+                            .update(split.input, InputState::Idle)
+                            .map(IngestOutput::Watermark),
+                    );
+                }
+                continue;
+            }
+            let moved = split.promised_by_rows.saturating_add_unsigned(quiet_ns / 1_000);
+            if moved >= split.promised.saturating_add(step_us) {
+                split.promised = moved;
+                out.extend(
+                    self.merge
+                        .update(split.input, InputState::Active(moved))
+                        .map(IngestOutput::Watermark),
+                );
+            }
+        }
+        if fell_idle && self.merge.is_idle() {
+            out.push(IngestOutput::Idle);
+        }
+    }
+
+    /// When `tick` has something to do next, if no row comes before.
+    pub fn next_tick(&self, now_ns: u64) -> Option<u64> {
+        self.watermark.as_ref()?;
+        let splits = || self.splits.values().filter(|split| !split.ended);
+        let idle = self.idle_timeout_ns.and_then(|timeout| {
+            let active = splits().filter(|split| !split.idle);
+            active.map(|split| split.active_ns.saturating_add(timeout)).min()
+        });
+        let quiet = self.quiet_timeout_ns.and_then(|timeout| {
+            let speaking = splits().filter(|split| !split.idle);
+            let at = |split: &Split| split.active_ns.saturating_add(timeout);
+            let next = now_ns.saturating_add(quiet_step_ns(timeout));
+            speaking
+                .map(|split| if at(split) > now_ns { at(split) } else { next })
+                .min()
+        });
+        idle.into_iter().chain(quiet).min()
     }
 
     /// The merged watermark; `None` if the source has none.
@@ -314,6 +390,11 @@ impl Ingest {
     }
 }
 
+/// How far event time goes on at once while a split is quiet.
+fn quiet_step_ns(timeout_ns: u64) -> u64 {
+    (timeout_ns / 10).clamp(10_000_000, 1_000_000_000)
+}
+
 /// What rows of a split are held against.
 #[derive(Clone, Copy, Debug)]
 struct Told {
@@ -400,6 +481,7 @@ mod tests {
         let next: Arc<dyn PhysicalExpr> =
             Arc::new(BinaryExpr::new(column("v", 1), SqlOperator::Plus, number(1)));
         let spec = SourceSpec {
+            quiet_timeout_us: None,
             table: Arc::new(TableDefinition {
                 name: "events".to_string(),
                 position: Position::default(),

@@ -1,5 +1,5 @@
 //! Deduplication that keeps the first row of each key by event time: it comes out once the watermark has
-//! passed it, and nothing of its key comes out again.
+//! passed it, and nothing of its key comes out again; with a time to live, not until that has passed.
 //!
 //! **Invariant.** Append-only: one row a key. A row at or behind the watermark cannot be the first any more;
 //! it is dropped, and counted as late if its key has no first row yet.
@@ -18,6 +18,7 @@ use crate::plan::RankSpec;
 use crate::snapshot::{StateReader, StateWriter};
 use crate::state::changes::rows_of;
 use crate::state::group_table::{GroupIndex, GroupTable};
+use crate::state::key_ages::{AGES, KeyAges};
 use crate::state::key_columns::named_keys;
 use crate::state::keys::{KeyLayout, KeyPacker};
 use crate::state::row_store::{NO_ROW, RowId, RowStore};
@@ -49,6 +50,7 @@ pub struct KeepFirst {
     ready: VecDeque<RowId>,
     watermark: WatermarkUs,
     late_rows: u64,
+    ages: Option<KeyAges>,
 }
 
 impl KeepFirst {
@@ -76,7 +78,47 @@ impl KeepFirst {
             ready: VecDeque::new(),
             watermark: WATERMARK_NONE,
             late_rows: 0,
+            ages: spec.ttl_us.map(KeyAges::new),
         }
+    }
+
+    /// Keys among `groups` whose row is out, and whose time has passed, start anew.
+    fn expire(&mut self, groups: &[GroupIndex], arrival_ns: u64) {
+        let Some(ages) = &mut self.ages else {
+            return;
+        };
+        ages.note_time(arrival_ns);
+        ages.expire(groups, |group| {
+            let first = &mut self.firsts[group as usize];
+            let is_over = *first == First::Out;
+            if is_over {
+                *first = First::None;
+            }
+            is_over
+        });
+    }
+
+    /// Forgets some of the keys that wait for nothing and whose time has passed.
+    fn sweep(&mut self) {
+        let Some(ages) = &mut self.ages else {
+            return;
+        };
+        if self.partition.is_empty() {
+            return;
+        }
+        ages.sweep(|group| {
+            if matches!(self.firsts[group as usize], First::Waiting { .. }) {
+                return false;
+            }
+            self.firsts.swap_remove(group as usize);
+            self.table.remove(group);
+            // The key that has this number now is looked for under it; what its old number leads to is
+            // compared with the time that is waited for.
+            if let Some(First::Waiting { time, .. }) = self.firsts.get(group as usize) {
+                self.timers.entry(*time).or_default().push(group);
+            }
+            true
+        });
     }
 
     /// Moves the keys whose first row the watermark has passed.
@@ -88,8 +130,8 @@ impl KeepFirst {
         {
             let (time, groups) = entry.remove_entry();
             for group in groups {
-                match self.firsts[group as usize] {
-                    First::Waiting { time: first, row } if first == time => {
+                match self.firsts.get(group as usize).copied() {
+                    Some(First::Waiting { time: first, row }) if first == time => {
                         self.firsts[group as usize] = First::Out;
                         self.ready.push_back(row);
                     }
@@ -101,7 +143,7 @@ impl KeepFirst {
 }
 
 impl Operator for KeepFirst {
-    fn process(&mut self, _input: usize, batch: Batch, _out: &mut Output) -> Result<(), ExecutionError> {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<(), ExecutionError> {
         let (rows, _, _) = batch.into_parts();
         let columns: Vec<ArrayRef> = self
             .partition
@@ -112,6 +154,7 @@ impl Operator for KeepFirst {
         self.table
             .find_or_insert(&mut self.packer, &columns, rows.num_rows(), &mut groups);
         self.firsts.resize(self.table.len(), First::None);
+        self.expire(&groups, out.arrival());
         let times = micros(rows.column(self.time_column));
         // Of each key only the first row of the batch can matter: most rows are not kept at all.
         let mut better: BTreeMap<GroupIndex, u32> = BTreeMap::new();
@@ -132,7 +175,11 @@ impl Operator for KeepFirst {
             }
         }
         if better.is_empty() {
+            self.sweep();
             return Ok(());
+        }
+        if let Some(ages) = &mut self.ages {
+            better.keys().for_each(|&group| ages.write(&[group]));
         }
         let indices = arrow::array::UInt32Array::from_iter_values(better.values().copied());
         let part = arrow::compute::take_record_batch(&rows, &indices)
@@ -148,6 +195,7 @@ impl Operator for KeepFirst {
             }
             self.timers.entry(time).or_default().push(group);
         }
+        self.sweep();
         Ok(())
     }
 
@@ -193,7 +241,16 @@ impl Operator for KeepFirst {
             .filter(|(_, first)| **first == First::Out)
             .map(|(group, _)| group)
             .collect();
-        into.add_columns("out", 0, named_keys(&self.table, &groups), groups.len())
+        into.add_columns("out", 0, named_keys(&self.table, &groups), groups.len())?;
+        match &self.ages {
+            Some(ages) => {
+                let groups = (0..).zip(&self.firsts);
+                let known = groups.filter(|(_, first)| **first != First::None);
+                let known: Vec<GroupIndex> = known.map(|(group, _)| group).collect();
+                ages.freeze(&self.table, &known, into)
+            }
+            None => Ok(()),
+        }
     }
 
     fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
@@ -207,6 +264,15 @@ impl Operator for KeepFirst {
         }
         let waiting = Batch::append(from.rows("waiting")?, 0);
         self.process(0, waiting, &mut Output::new())?;
+        if let Some(ages) = &mut self.ages {
+            let rows = from.rows_by(AGES, &self.partition)?;
+            let mut groups = Vec::with_capacity(rows.num_rows());
+            let keys = &rows.columns()[..self.partition.len()];
+            self.table
+                .find_or_insert(&mut self.packer, keys, rows.num_rows(), &mut groups);
+            self.firsts.resize(self.table.len(), First::None);
+            ages.thaw(&rows, &groups);
+        }
         self.watermark = from.watermark();
         self.late_rows = from.late_rows();
         Ok(())
@@ -216,6 +282,7 @@ impl Operator for KeepFirst {
         let bytes = self.store.allocated_bytes()
             + self.table.allocated_bytes()
             + self.firsts.capacity() * size_of::<First>()
+            + self.ages.as_ref().map_or(0, KeyAges::allocated_bytes)
             + self
                 .timers
                 .values()

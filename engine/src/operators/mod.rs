@@ -19,6 +19,7 @@ pub mod sort;
 pub mod stream_join;
 pub mod temporal_join;
 pub mod union;
+pub mod unnest;
 pub mod window_assign;
 pub mod window_bounds;
 pub mod window_join;
@@ -171,6 +172,7 @@ pub mod slices;
 pub mod window_aggregate;
 
 mod every_row;
+mod expiry;
 mod folder;
 mod separate_windows;
 mod shared_windows;

@@ -1,5 +1,7 @@
 //! Changelog normalisation: an upsert source, which says only what a key's row is now, as a changelog that
-//! takes the old row back first. A change that is told twice is passed over.
+//! takes the old row back first. A change that is told twice is passed over, unless rows have a time to live:
+//! then it is passed on, so that whoever keeps the row below knows that it lives. A key whose time has passed
+//! starts anew.
 //!
 //! **Invariant.** Folding the output gives the last row of each key that was not deleted.
 
@@ -12,8 +14,9 @@ use crate::error::ExecutionError;
 use crate::operators::{Operator, OperatorStatistics, Output};
 use crate::plan::NormalizeSpec;
 use crate::snapshot::{StateReader, StateWriter};
-use crate::state::group_table::GroupTable;
+use crate::state::group_table::{GroupIndex, GroupTable};
 use crate::state::hash::hash_columns;
+use crate::state::key_ages::{AGES, KeyAges};
 use crate::state::keys::{KeyLayout, KeyPacker};
 use crate::state::row_store::{NO_ROW, RowId, RowStore};
 
@@ -25,6 +28,7 @@ pub struct Normalize {
     store: RowStore,
     /// By key: its row, and the hash of that row's values.
     rows: Vec<(RowId, u64)>,
+    ages: Option<KeyAges>,
 }
 
 impl Normalize {
@@ -38,7 +42,34 @@ impl Normalize {
             packer: KeyPacker::new(layout),
             store: RowStore::new(input),
             rows: Vec::new(),
+            ages: spec.ttl_us.map(KeyAges::new),
         }
+    }
+
+    /// Forgets the rows of keys among `groups` whose time has passed.
+    fn expire(&mut self, groups: &[GroupIndex], arrival_ns: u64, dropped: &mut Vec<RowId>) {
+        let Some(ages) = &mut self.ages else {
+            return;
+        };
+        ages.note_time(arrival_ns);
+        ages.expire(groups, |group| {
+            let (row, _) = std::mem::replace(&mut self.rows[group as usize], (NO_ROW, 0));
+            dropped.extend((row != NO_ROW).then_some(row));
+            true
+        });
+    }
+
+    /// Forgets some of the keys whose time has passed.
+    fn sweep(&mut self, dropped: &mut Vec<RowId>) {
+        let Some(ages) = &mut self.ages else {
+            return;
+        };
+        ages.sweep(|group| {
+            let (row, _) = self.rows.swap_remove(group as usize);
+            dropped.extend((row != NO_ROW).then_some(row));
+            self.table.remove(group);
+            true
+        });
     }
 }
 
@@ -49,6 +80,8 @@ impl Operator for Normalize {
         self.table
             .find_or_insert(&mut self.packer, &keys, batch.len(), &mut groups);
         self.rows.resize(self.table.len(), (NO_ROW, 0));
+        let mut dropped = Vec::new();
+        self.expire(&groups, out.arrival(), &mut dropped);
         let mut hashes = Vec::new();
         hash_columns(batch.rows().columns(), &mut hashes);
         let adding: Vec<u32> = (0..batch.len() as u32)
@@ -59,12 +92,16 @@ impl Operator for Normalize {
             .map_err(|error| ExecutionError::new("changelog", error))?;
         self.store.push(&added, &mut ids)?;
         let mut ids = ids.into_iter();
-        let (mut ops, mut told, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ops, mut told) = (Vec::new(), Vec::new());
+        let has_ttl = self.ages.is_some();
         let mut say = |op: Op, row: RowId| {
             ops.push(op.code());
             told.push(row);
         };
         for (row, (&group, &hash)) in groups.iter().zip(&hashes).enumerate() {
+            if let Some(ages) = &mut self.ages {
+                ages.write(&[group]);
+            }
             let known = &mut self.rows[group as usize];
             match (batch.op(row), known.0) {
                 (Op::Insert | Op::UpdateAfter, old) => {
@@ -72,7 +109,7 @@ impl Operator for Normalize {
                     if old == NO_ROW {
                         say(Op::Insert, id);
                         *known = (id, hash);
-                    } else if known.1 == hash {
+                    } else if known.1 == hash && !has_ttl {
                         dropped.push(id);
                     } else {
                         say(Op::UpdateBefore, old);
@@ -93,6 +130,7 @@ impl Operator for Normalize {
         if !ops.is_empty() {
             out.emit_changes(self.store.gather(&told)?, Int8Array::from(ops));
         }
+        self.sweep(&mut dropped);
         dropped.into_iter().try_for_each(|id| self.store.remove(id))
     }
 
@@ -100,19 +138,36 @@ impl Operator for Normalize {
         let rows = self.rows.iter().map(|&(row, _)| row);
         let rows: Vec<RowId> = rows.filter(|&row| row != NO_ROW).collect();
         into.add("rows", 0, self.store.gather(&rows)?);
-        Ok(())
+        let Some(ages) = &self.ages else {
+            return Ok(());
+        };
+        let groups: Vec<GroupIndex> = (0..)
+            .zip(&self.rows)
+            .filter_map(|(group, &(row, _))| (row != NO_ROW).then_some(group))
+            .collect();
+        ages.freeze(&self.table, &groups, into)
     }
 
     fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
         // Rows of keys that are not known are kept and told; that they were told before is known here.
         let rows = Batch::append(from.rows("rows")?, 0);
-        self.process(0, rows, &mut Output::new())
+        self.process(0, rows, &mut Output::new())?;
+        if let Some(ages) = &mut self.ages {
+            let rows = from.rows_by(AGES, &self.key)?;
+            let mut groups = Vec::with_capacity(rows.num_rows());
+            let keys = &rows.columns()[..self.key.len()];
+            self.table
+                .find_or_insert(&mut self.packer, keys, rows.num_rows(), &mut groups);
+            ages.thaw(&rows, &groups);
+        }
+        Ok(())
     }
 
     fn statistics(&self) -> OperatorStatistics {
         let bytes = self.store.allocated_bytes()
             + self.table.allocated_bytes()
-            + self.rows.capacity() * size_of::<(RowId, u64)>();
+            + self.rows.capacity() * size_of::<(RowId, u64)>()
+            + self.ages.as_ref().map_or(0, KeyAges::allocated_bytes);
         OperatorStatistics {
             state_bytes: bytes as u64,
             keys: self.store.len() as u64,

@@ -5,12 +5,17 @@
 //! within a batch is never told. Without the rank as a column only rows that enter or leave are told; with
 //! it every row whose rank changed.
 //!
+//! With a time to live, a partition that no row entered or left for that long is forgotten: what was said of
+//! it stays, and it starts anew with its next row.
+//!
 //! **Invariant.** Folding what was emitted gives the first rows of each partition over all rows processed.
 //! With EMIT FINAL they are emitted once, in order, at the end.
 
 pub(crate) mod ranking;
 pub(crate) mod sort_key;
 
+#[cfg(test)]
+mod expiry_tests;
 #[cfg(test)]
 mod tests;
 
@@ -180,6 +185,7 @@ impl Operator for Rank {
             self.ranking.apply(&rows, ops, |_, _| {})?;
             return self.ranking.forget_dropped();
         }
+        self.ranking.note_time(out.arrival());
         let mut order: Vec<GroupIndex> = Vec::new();
         let mut before: HashMap<GroupIndex, Vec<Ranked>, FixedState> = HashMap::default();
         self.ranking.apply(&rows, ops, |ranking, group| {
@@ -193,6 +199,7 @@ impl Operator for Rank {
             self.compare(&before[&group], &self.ranking.visible(group), &mut told);
         }
         self.emit(&told, out)?;
+        self.ranking.sweep();
         self.ranking.forget_dropped()
     }
 
@@ -209,11 +216,12 @@ impl Operator for Rank {
 
     fn snapshot(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
         into.add("rows", 0, self.ranking.rows()?);
-        Ok(())
+        self.ranking.freeze_ages(into)
     }
 
     fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
         self.ranking.apply(&from.rows("rows")?, None, |_, _| {})?;
+        self.ranking.thaw_ages(from)?;
         self.ranking.forget_dropped()
     }
 

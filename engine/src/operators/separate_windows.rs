@@ -1,8 +1,9 @@
 //! Windows with a state each: tumbling and attached windows, and overlapping ones whose state cannot
-//! be shared (DISTINCT, rare functions) or is read before the end (EMIT CHANGES). Part of
-//! `window_aggregate`.
+//! be shared (DISTINCT, rare functions), is read before the end (EMIT CHANGES) or after it (allowed
+//! lateness). Part of `window_aggregate`.
 //!
-//! **Invariant.** Windows fire in order of their end (then start); a window is dropped whole once fired.
+//! **Invariant.** Windows fire in order of their end (then start); a window is dropped whole once fired, or
+//! once no row may correct it any more. What may be corrected says nothing before it has fired.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,6 +13,7 @@ use crate::operators::{FIRING_QUANTUM_ROWS, Output};
 use crate::snapshot::StateWriter;
 use crate::state::accumulators::GroupState;
 use crate::state::changes::{ChangeOptions, ChangeTracker};
+use crate::state::group_table::GroupIndex;
 use crate::time::EventTimeUs;
 
 /// A window that has rows and has not fired.
@@ -25,6 +27,10 @@ pub(crate) struct OpenWindow {
 #[derive(Debug)]
 pub(crate) struct SeparateWindows {
     changes: Option<ChangeOptions>,
+    /// How long windows that have fired are kept to be corrected.
+    lateness_us: Option<i64>,
+    /// Windows ending at or before this have fired.
+    fired_until: EventTimeUs,
     open: BTreeMap<SliceId, OpenWindow>,
     /// The window that fires, and its next group.
     firing: Option<(SliceId, OpenWindow, usize)>,
@@ -38,10 +44,13 @@ impl SeparateWindows {
     /// A state with more groups is dropped instead: clearing it would be one long step.
     const SPARE_GROUPS_MAX: usize = 1 << 15;
 
-    /// No window; with `changes` results are emitted before the end, too.
-    pub fn new(changes: Option<ChangeOptions>) -> SeparateWindows {
+    /// No window; with `changes` results are emitted before the end, too, or with `lateness_us` behind it
+    /// instead.
+    pub fn new(changes: Option<ChangeOptions>, lateness_us: Option<i64>) -> SeparateWindows {
         SeparateWindows {
             changes,
+            lateness_us,
+            fired_until: EventTimeUs::MIN,
             open: BTreeMap::new(),
             firing: None,
             spare: VecDeque::new(),
@@ -65,10 +74,19 @@ impl SeparateWindows {
         out: &mut Output,
     ) -> Result<bool, ExecutionError> {
         let mut budget = FIRING_QUANTUM_ROWS;
+        let dropped_until = match self.lateness_us {
+            None => closed_until,
+            Some(lateness_us) => {
+                if !self.fire_to_be_corrected(closed_until, rows, out)? {
+                    return Ok(false);
+                }
+                closed_until.saturating_sub(lateness_us)
+            }
+        };
         loop {
             if self.firing.is_none() {
                 self.firing = match self.open.first_key_value() {
-                    Some((&(end, _), _)) if end <= closed_until => {
+                    Some((&(end, _), _)) if end <= dropped_until => {
                         self.open.pop_first().map(|(id, window)| (id, window, 0))
                     }
                     _ => return Ok(true),
@@ -100,9 +118,39 @@ impl SeparateWindows {
         }
     }
 
-    /// Emits what changed in every open window.
+    /// Emits windows that end at or before `closed_until` and stay open for corrections, about a quantum of
+    /// them; whether all are out.
+    fn fire_to_be_corrected(
+        &mut self,
+        closed_until: EventTimeUs,
+        rows: &WindowRows,
+        out: &mut Output,
+    ) -> Result<bool, ExecutionError> {
+        let emitted = out.rows();
+        let due = (self.fired_until.saturating_add(1), EventTimeUs::MIN)..=(closed_until, EventTimeUs::MAX);
+        if due.start() > due.end() {
+            return Ok(true);
+        }
+        for (&id, window) in self.open.range_mut(due) {
+            if out.rows() - emitted >= FIRING_QUANTUM_ROWS && id.0 > self.fired_until {
+                return Ok(false);
+            }
+            if let Some(tracker) = &mut window.tracker {
+                rows.emit_changes(&mut window.state, tracker, id, out)?;
+            }
+            self.fired_until = id.0.saturating_sub(1).max(self.fired_until);
+        }
+        self.fired_until = closed_until;
+        Ok(true)
+    }
+
+    /// Emits what changed in every open window, or in those that are being corrected.
     pub fn flush(&mut self, rows: &WindowRows, out: &mut Output) -> Result<(), ExecutionError> {
-        for (&id, window) in &mut self.open {
+        let until = match self.lateness_us {
+            None => EventTimeUs::MAX,
+            Some(_) => self.fired_until,
+        };
+        for (&id, window) in self.open.range_mut(..=(until, EventTimeUs::MAX)) {
             if let Some(tracker) = &mut window.tracker {
                 rows.emit_changes(&mut window.state, tracker, id, out)?;
             }
@@ -119,13 +167,26 @@ impl SeparateWindows {
         Ok(())
     }
 
-    /// Takes it that everything in the open windows has been said: they were written behind a flush.
-    pub fn note_told(&mut self) {
-        for window in self.open.values_mut() {
-            if let Some(tracker) = &mut window.tracker {
+    /// Takes it that everything in the open windows has been said, since they were written behind a flush;
+    /// of windows to be corrected only in those that end at or before `closed_until`, which have fired.
+    pub fn note_told(&mut self, closed_until: EventTimeUs) -> Result<(), ExecutionError> {
+        let told_until = match self.lateness_us {
+            None => EventTimeUs::MAX,
+            Some(_) => closed_until,
+        };
+        self.fired_until = closed_until;
+        for (&(end, _), window) in &mut self.open {
+            let Some(tracker) = &mut window.tracker else {
+                continue;
+            };
+            if end <= told_until {
                 tracker.restore(&window.state);
+            } else {
+                let groups: Vec<GroupIndex> = (0..window.state.len() as GroupIndex).collect();
+                tracker.touch(&mut window.state, &groups)?;
             }
         }
+        Ok(())
     }
 
     /// Groups in all windows.

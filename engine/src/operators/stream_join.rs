@@ -515,9 +515,6 @@ impl Operator for StreamJoin {
             self.drop_aged(out.arrival())?;
         }
         let (rows, ops, _) = batch.into_parts();
-        if self.spec.null_aware && input == 1 {
-            refuse_null_keys(&rows, &self.keys[1])?;
-        }
         if let Some(interval) = &self.spec.interval {
             let column = if input == 0 {
                 interval.times.0
@@ -637,17 +634,6 @@ fn key_layout(
         fields.push(std::sync::Arc::new(left_field.clone().with_nullable(nullable)));
     }
     Ok(KeyLayout::new(&fields))
-}
-
-fn refuse_null_keys(rows: &RecordBatch, keys: &[usize]) -> Result<(), ExecutionError> {
-    let has_null = keys.iter().any(|&key| rows.column(key).logical_null_count() > 0);
-    match has_null {
-        false => Ok(()),
-        true => Err(join_error(
-            "the sub-query of NOT IN gives a NULL, with which NOT IN is true for no row; add WHERE column IS NOT NULL \
-             to the sub-query, or use NOT EXISTS",
-        )),
-    }
 }
 
 fn refuse_null_times(rows: &RecordBatch, column: usize) -> Result<(), ExecutionError> {

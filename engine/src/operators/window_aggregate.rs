@@ -28,7 +28,7 @@ use crate::sql::statement::Emit;
 use crate::state::accumulators::{AggregateLayout, GroupState};
 use crate::state::changes::ChangeOptions;
 use crate::state::keys::{KeyLayout, KeyPacker};
-use crate::time::{EventTimeUs, WATERMARK_NONE, WatermarkUs};
+use crate::time::{EventTimeUs, WATERMARK_END, WATERMARK_NONE, WatermarkUs};
 
 /// The windows, by how they hold their state.
 #[derive(Debug)]
@@ -51,6 +51,8 @@ pub struct WindowAggregate {
     layout: Arc<AggregateLayout>,
     key: KeyLayout,
     input: SchemaRef,
+    /// How long a window that has fired is kept to be corrected.
+    lateness_us: i64,
     watermark: WatermarkUs,
     is_firing: bool,
     /// Batches that came while a window fired.
@@ -78,7 +80,7 @@ impl WindowAggregate {
             .map(|&column| input.fields()[column].clone())
             .collect();
         let key = KeyLayout::new(&fields);
-        let emits_changes = matches!(spec.emit, Emit::Changes | Emit::ChangesEveryRow);
+        let emits_changes = !matches!(spec.emit, Emit::Default | Emit::Final);
         let changes = emits_changes.then_some(ChangeOptions {
             emit_update_before: spec.emit_update_before,
             elide_unchanged: spec.emit != Emit::ChangesEveryRow,
@@ -88,12 +90,16 @@ impl WindowAggregate {
             WindowInput::Assign(window) => (Some(SliceAssigner::new(window)), window.tick_us),
             WindowInput::Attached { tick_us, .. } => (None, *tick_us),
         };
+        let lateness_us = match spec.emit {
+            Emit::Corrected(us) => Some(i64::try_from(us).unwrap_or(i64::MAX)),
+            _ => None,
+        };
         let windows = match assigner {
             Some(assigner) if assigner.is_shared() && layout.is_combinable() && changes.is_none() => {
                 let merged = GroupState::new(layout.clone(), key.clone(), &input);
                 Windows::Shared(Box::new(SharedWindows::new(assigner, merged)))
             }
-            _ => Windows::Separate(Box::new(SeparateWindows::new(changes))),
+            _ => Windows::Separate(Box::new(SeparateWindows::new(changes, lateness_us))),
         };
         Ok(WindowAggregate {
             source: SliceSource::new(spec, input.fields().len()),
@@ -109,6 +115,7 @@ impl WindowAggregate {
             layout,
             key,
             input,
+            lateness_us: lateness_us.unwrap_or(0),
             watermark: WATERMARK_NONE,
             is_firing: false,
             held_back: Vec::new(),
@@ -162,9 +169,13 @@ impl WindowAggregate {
         Ok(())
     }
 
-    /// The windows that hold slice `id` and have not fired; of shared windows only the first.
+    /// The windows that hold slice `id` and have not fired, or may be corrected; of shared windows only the
+    /// first.
     fn open_windows(&self, id: SliceId) -> Vec<SliceId> {
-        let mut closed = self.closed_until();
+        let mut closed = match self.watermark {
+            WATERMARK_END => WATERMARK_END,
+            _ => self.closed_until().saturating_sub(self.lateness_us),
+        };
         let Some(assigner) = self.assigner else {
             return if id.0 > closed { vec![id] } else { Vec::new() };
         };
@@ -257,8 +268,9 @@ impl Operator for WindowAggregate {
         }
         self.watermark = from.watermark();
         self.late_rows = from.late_rows();
+        let closed_until = self.closed_until();
         match &mut self.windows {
-            Windows::Separate(separate) => separate.note_told(),
+            Windows::Separate(separate) => separate.note_told(closed_until)?,
             Windows::Shared(shared) => shared.note_fired(self.watermark.saturating_add(self.rows.tick_us)),
         }
         Ok(())

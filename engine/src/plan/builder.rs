@@ -35,6 +35,8 @@ pub struct SinkQuery {
     pub plan: LogicalPlan,
     /// `EMIT …`.
     pub emit: Emit,
+    /// `EMIT … TIMEOUT`, microseconds.
+    pub timeout_us: Option<u64>,
     /// `STATE_TTL` hints: relation names and how long their rows are kept, microseconds.
     pub state_ttl: Vec<(String, u64)>,
     /// The table written to; `None` = standard output.
@@ -91,7 +93,11 @@ pub(crate) struct Builder<'a> {
 
 impl Builder<'_> {
     fn sink(&mut self, statement: usize, query: &SinkQuery) -> Result<(), SqlError> {
-        let lowered = self.lower(&query.plan, query.emit)?;
+        let emit = match (query.emit, self.settings.allowed_lateness_us) {
+            (Emit::Default, Some(lateness_us)) => Emit::Corrected(lateness_us),
+            (emit, _) => emit,
+        };
+        let lowered = self.lower(&query.plan, emit)?;
         let lowered = self.in_logical_order(lowered, query.plan.schema())?;
         let lowered = match &query.table {
             Some(table) => self.enforce_not_null(lowered, table),
@@ -120,8 +126,32 @@ impl Builder<'_> {
             distribution: input.distribution.clone(),
             growth: StateGrowth::Stateless,
         };
-        self.add(node);
-        Ok(())
+        let sink = self.add(node);
+        match query.timeout_us {
+            Some(timeout_us) => self.set_quiet_timeout(sink, timeout_us),
+            None => Ok(()),
+        }
+    }
+
+    /// Event time goes on by the clock in the sources that `node` reads, once they are quiet; of several
+    /// statements that read one source the most impatient decides.
+    fn set_quiet_timeout(&mut self, node: NodeId, timeout_us: u64) -> Result<(), SqlError> {
+        let mut waiting = vec![node];
+        let mut has_event_time = false;
+        while let Some(id) = waiting.pop() {
+            waiting.extend(&self.nodes[id].inputs);
+            if let NodeKind::Source(spec) = &mut self.nodes[id].kind {
+                has_event_time |= spec.watermark.is_some();
+                let known = spec.quiet_timeout_us.unwrap_or(timeout_us);
+                spec.quiet_timeout_us = Some(known.min(timeout_us));
+            }
+        }
+        match has_event_time {
+            true => Ok(()),
+            false => Err(self
+                .error("EMIT … TIMEOUT has nothing to wait for: this query does not look at event time")
+                .hint("leave TIMEOUT out, or aggregate over a window")),
+        }
     }
 
     /// A check in front of the columns that `table` declares NOT NULL and the query does not know to be so.
@@ -192,6 +222,9 @@ impl Builder<'_> {
                 let node = &extension.node;
                 if let Some(tvf) = node.as_any().downcast_ref::<super::window_tvf::WindowTvf>() {
                     return self.lower_window_tvf(tvf);
+                }
+                if let Some(unnest) = node.as_any().downcast_ref::<super::lower_unnest::Unnest>() {
+                    return self.lower_unnest(unnest);
                 }
                 match node.as_any().downcast_ref::<super::lower_grouping_sets::Expand>() {
                     Some(expand) => self.lower_expand(expand),
@@ -510,12 +543,32 @@ impl Builder<'_> {
 
     /// How long rows of a relation with these columns are kept: as a STATE_TTL hint says, or the job's setting.
     pub(crate) fn state_ttl(&self, schema: &DFSchema) -> Option<u64> {
+        let ttl_us = self.hinted_ttl(schema).or(self.settings.state_ttl_us);
+        ttl_us.filter(|&ttl_us| ttl_us > 0)
+    }
+
+    /// How long an aggregation of `plan` keeps its groups: as a hint says that names what is aggregated, or
+    /// the job's setting.
+    pub(crate) fn aggregation_ttl(&self, plan: &LogicalPlan) -> Option<u64> {
+        let mut relation = plan;
+        loop {
+            if let Some(ttl_us) = self.hinted_ttl(relation.schema()) {
+                return Some(ttl_us).filter(|&ttl_us| ttl_us > 0);
+            }
+            relation = match relation {
+                LogicalPlan::Projection(projection) => &projection.input,
+                LogicalPlan::Filter(filter) => &filter.input,
+                _ => return self.settings.state_ttl_us.filter(|&ttl_us| ttl_us > 0),
+            };
+        }
+    }
+
+    fn hinted_ttl(&self, schema: &DFSchema) -> Option<u64> {
         let names = |hint: &&(String, u64)| {
             let mut qualifiers = schema.iter().filter_map(|(qualifier, _)| qualifier);
             qualifiers.any(|qualifier| qualifier.table() == hint.0)
         };
-        let hinted = self.ttl_hints.iter().find(names).map(|&(_, ttl_us)| ttl_us);
-        hinted.or(self.settings.state_ttl_us).filter(|&ttl_us| ttl_us > 0)
+        self.ttl_hints.iter().find(names).map(|&(_, ttl_us)| ttl_us)
     }
 
     /// An error for a statement part that has no place of its own.

@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion_physical_expr::PhysicalExpr;
 
 use crate::plan::display::{display_name, duration, expression};
+use crate::plan::warnings::warnings;
 use crate::plan::{
     AggregateCall, AggregateFunction, Distribution, ExchangeTarget, JoinKey, JoinKind, NodeId, NodeKind,
     OverFrame, PlanNode, RankFunction, SortColumn, StateGrowth, StreamPlan, WindowInput, WindowKind,
@@ -35,6 +36,9 @@ pub fn explain(plan: &StreamPlan) -> String {
         }
         writeln!(printer.text, "Query {}", number + 1).expect("invariant: writing to a string succeeds");
         printer.node(sink.id, "", true);
+    }
+    for warning in warnings(plan) {
+        printer.line(&format!("warning: {warning}"));
     }
     printer.text
 }
@@ -64,6 +68,7 @@ pub fn headline(plan: &StreamPlan, id: NodeId) -> String {
             _ => "Project".to_string(),
         },
         NodeKind::Expand(spec) => format!("Expand to {} grouping sets", spec.sets.len()),
+        NodeKind::Unnest(spec) => format!("Unnest {}", names(input, &[spec.array])),
         NodeKind::Union => "Union all".to_string(),
         NodeKind::Exchange(spec) => match &spec.target {
             ExchangeTarget::Owner(keys) => format!("Exchange by hash of {}", names(input, keys)),
@@ -192,6 +197,10 @@ impl Printer<'_> {
                     )
                 });
                 lines.extend(watermark);
+                lines.extend(spec.quiet_timeout_us.map(|us| {
+                    let timeout = duration(i64::try_from(us).unwrap_or(i64::MAX));
+                    format!("when quiet: after {timeout} event time goes on by the clock")
+                }));
                 lines.extend(
                     spec.filter
                         .as_ref()
@@ -286,6 +295,7 @@ impl Printer<'_> {
                 )]
             }
             NodeKind::Union
+            | NodeKind::Unnest(_)
             | NodeKind::Expand(_)
             | NodeKind::Normalize(_)
             | NodeKind::SessionAssign(_)
@@ -435,10 +445,22 @@ fn with_filter(text: String, call: &AggregateCall, input: &Schema) -> String {
 }
 
 fn emit_text(emit: Emit, windowed: bool) -> String {
+    if let Emit::Every(us) = emit {
+        let interval = duration(i64::try_from(us).unwrap_or(i64::MAX));
+        return format!("emits: the latest value of each changed key, every {interval}");
+    }
+    if let (Emit::Corrected(us), true) = (emit, windowed) {
+        let lateness = duration(i64::try_from(us).unwrap_or(i64::MAX));
+        return format!(
+            "emits: once, when the watermark passes the window's end; corrected by rows up to {lateness} late"
+        );
+    }
     let text = match (emit, windowed) {
         (Emit::Default | Emit::Final, true) => "once, when the watermark passes the window's end",
         (Emit::Final, false) => "once, when the input ends",
-        (Emit::Default | Emit::Changes, _) => "the latest value of each changed key, at each flush",
+        (Emit::Default | Emit::Changes | Emit::Every(_) | Emit::Corrected(_), _) => {
+            "the latest value of each changed key, at each flush"
+        }
         (Emit::ChangesEveryRow, _) => "one change for each input row",
     };
     format!("emits: {text}")

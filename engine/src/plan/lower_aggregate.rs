@@ -16,6 +16,7 @@ use crate::plan::aggregate_calls::CallLowering;
 use crate::plan::builder::{
     Builder, MapOutput, names_of, plain_column, planning_error, tick_us, window_fields,
 };
+use crate::plan::growth::kept_for;
 use crate::plan::lowered::{AttachedWindow, ColumnSource, Lowered, WindowBound, schema_of};
 use crate::plan::partitioner::{self, KeyedOperator, Partitioning};
 use crate::plan::window_tvf::WindowTvf;
@@ -202,7 +203,11 @@ impl Builder<'_> {
         let call_count = prepared.calls.len();
         let node = match prepared.window {
             Some(_) => self.add_window_aggregate(prepared, emit)?,
-            None => self.add_group_aggregate(prepared, emit)?,
+            None => {
+                // EMIT FINAL answers each key once, at the end: none may be forgotten before.
+                let ttl_us = self.aggregation_ttl(input_plan).filter(|_| emit != Emit::Final);
+                self.add_group_aggregate(prepared, emit, ttl_us)?
+            }
         };
         let columns = items
             .into_iter()
@@ -340,6 +345,11 @@ impl Builder<'_> {
             .window
             .clone()
             .expect("invariant: a window aggregation has a window");
+        // Windows that come with the rows are complete when they come: no row of theirs is late.
+        let emit = match (emit, &window) {
+            (Emit::Corrected(_), WindowInput::Attached { .. }) => Emit::Default,
+            (emit, _) => emit,
+        };
         let input = self.nodes[prepared.input].clone();
         let mut spec = WindowAggregateSpec {
             window,
@@ -350,7 +360,11 @@ impl Builder<'_> {
             input_retracts: input.changelog.has_ops(),
             emit_update_before: false,
         };
-        let partitioning = uncombined(self.choose(&prepared, &input, "the window aggregation"), emit);
+        let partitioning = uncombined(
+            self.choose(&prepared, &input, "the window aggregation"),
+            emit,
+            false,
+        );
         let time_type = match &spec.window {
             WindowInput::Assign(window) => input.schema.field(window.time_column).data_type().clone(),
             WindowInput::Attached { end_column, .. } => input.schema.field(*end_column).data_type().clone(),
@@ -396,7 +410,12 @@ impl Builder<'_> {
         }))
     }
 
-    fn add_group_aggregate(&mut self, prepared: Prepared, emit: Emit) -> Result<NodeId, SqlError> {
+    fn add_group_aggregate(
+        &mut self,
+        prepared: Prepared,
+        emit: Emit,
+        ttl_us: Option<u64>,
+    ) -> Result<NodeId, SqlError> {
         let input = self.nodes[prepared.input].clone();
         let mut spec = GroupAggregateSpec {
             keys: prepared.keys.clone(),
@@ -405,8 +424,13 @@ impl Builder<'_> {
             input_is_partial: false,
             input_retracts: input.changelog.has_ops(),
             emit_update_before: false,
+            ttl_us,
         };
-        let partitioning = uncombined(self.choose(&prepared, &input, "the aggregation"), emit);
+        let partitioning = uncombined(
+            self.choose(&prepared, &input, "the aggregation"),
+            emit,
+            spec.input_retracts && ttl_us.is_some(),
+        );
         let mut below = prepared.input;
         if let Partitioning::LocalGlobal(_) = &partitioning {
             let schema =
@@ -418,16 +442,13 @@ impl Builder<'_> {
         let (below, moved) = self.add_exchange(below, spec.keys.clone(), &partitioning);
         let owner = self.nodes[below].clone();
         let distribution = keyed_distribution(&owner, &prepared, &spec.keys, moved);
+        let key_names = names_of(
+            &schema_of(prepared.key_fields.clone()),
+            &(0..spec.keys.len()).collect::<Vec<_>>(),
+        );
         let growth = match spec.keys.is_empty() {
             true => StateGrowth::Bounded("one row".to_string()),
-            false => StateGrowth::PerKey(format!(
-                "one row per distinct ({}), kept for ever",
-                names_of(
-                    &schema_of(prepared.key_fields.clone()),
-                    &(0..spec.keys.len()).collect::<Vec<_>>()
-                )
-                .join(", ")
-            )),
+            false => kept_for(format!("one row per distinct ({})", key_names.join(", ")), ttl_us),
         };
         Ok(self.add(PlanNode {
             id: 0,
@@ -556,9 +577,14 @@ impl Prepared {
     }
 }
 
-/// The partitioning under `emit`: where each row is answered, rows are not combined on the way.
-fn uncombined(partitioning: Partitioning, emit: Emit) -> Partitioning {
+/// The partitioning under `emit`: where each row is answered, rows are not combined on the way; nor where
+/// what rows take back may have been forgotten.
+fn uncombined(partitioning: Partitioning, emit: Emit, forgets: bool) -> Partitioning {
     match partitioning {
+        Partitioning::LocalGlobal(_) if forgets => Partitioning::HashByKey(
+            "rows that take back may not be combined on the way: what they take back may have expired"
+                .to_string(),
+        ),
         Partitioning::LocalGlobal(_) if emit == Emit::ChangesEveryRow => Partitioning::HashByKey(
             "EMIT CHANGES EVERY ROW answers each row, so rows may not be combined on the way".to_string(),
         ),

@@ -191,7 +191,6 @@ impl Builder<'_> {
             filter,
             interval,
             ttl_us,
-            null_aware: prepared.join.null_aware,
             retracts: [left_node, right_node].map(|node| self.nodes[node].changelog.has_ops()),
         };
         let changelog = match spec.takes_back() {

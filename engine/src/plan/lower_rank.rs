@@ -18,6 +18,7 @@ use datafusion_physical_expr::expressions::Column;
 use crate::changelog::Changelog;
 use crate::error::SqlError;
 use crate::plan::builder::{Builder, MapOutput, names_of, plain_column, planning_error};
+use crate::plan::growth::kept_for;
 use crate::plan::lowered::{AttachedWindow, ColumnSource, Lowered, schema_of};
 use crate::plan::partitioner::{self, KeyedOperator};
 use crate::plan::{NodeKind, PlanNode, RankFunction, RankSpec, RankWindow, SortColumn, StateGrowth};
@@ -214,6 +215,7 @@ impl Builder<'_> {
             keeps_first_by: None,
             emit,
             input_retracts: false,
+            ttl_us: None,
         };
         let field = rank.window.schema.fields()[logical.fields().len()].clone();
         let mut lowered = self.add_rank(input, spec, Some(field))?;
@@ -263,6 +265,7 @@ impl Builder<'_> {
             keeps_first_by: None,
             emit,
             input_retracts: false,
+            ttl_us: None,
         };
         self.add_rank(input, spec, None)
     }
@@ -341,6 +344,11 @@ impl Builder<'_> {
         {
             spec.keeps_first_by = Some(only.column);
         }
+        // Windows go by themselves; without a partition there is one, of few rows; EMIT FINAL answers at the end.
+        spec.ttl_us = self
+            .settings
+            .state_ttl_us
+            .filter(|_| spec.window.is_none() && !spec.partition.is_empty() && spec.emit != Emit::Final);
         let name = match (spec.window, spec.keeps_first_by) {
             (Some(_), _) => "the window Top-N",
             (None, Some(_)) => "the deduplication",
@@ -374,10 +382,8 @@ impl Builder<'_> {
         let growth = match (spec.window, spec.input_retracts, spec.partition.is_empty()) {
             (Some(_), ..) => StateGrowth::Bounded(format!("{kept}{keys} of open windows")),
             (None, false, true) => StateGrowth::Bounded(kept),
-            (None, false, false) => StateGrowth::PerKey(format!("{kept}{keys}, kept for ever")),
-            (None, true, _) => {
-                StateGrowth::PerKey("every row that was not taken back, kept for ever".to_string())
-            }
+            (None, false, false) => kept_for(format!("{kept}{keys}"), spec.ttl_us),
+            (None, true, _) => kept_for(format!("every row{keys} that was not taken back"), spec.ttl_us),
         };
         let mut event_time = self.nodes[below].event_time;
         if !appends {

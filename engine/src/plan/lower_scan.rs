@@ -13,6 +13,7 @@ use datafusion_physical_expr::expressions::Column;
 use crate::changelog::Changelog;
 use crate::error::SqlError;
 use crate::plan::builder::{Builder, names_of, planning_error};
+use crate::plan::growth::kept_for;
 use crate::plan::lowered::{ColumnSource, Lowered, schema_of};
 use crate::plan::partitioner::{self, KeyedOperator};
 use crate::plan::{Distribution, NodeId, NodeKind, NormalizeSpec, PlanNode, StateGrowth, scans};
@@ -138,14 +139,15 @@ impl Builder<'_> {
         });
         let (below, _) = self.add_exchange(source, key.clone(), &partitioning);
         let below = self.nodes[below].clone();
+        let ttl_us = self.settings.state_ttl_us;
         self.add(PlanNode {
-            kind: NodeKind::Normalize(NormalizeSpec { key }),
+            kind: NodeKind::Normalize(NormalizeSpec { key, ttl_us }),
             inputs: vec![below.id],
             changelog: Changelog::Retract,
-            growth: StateGrowth::PerKey(format!(
-                "the last row per distinct ({}), kept for ever",
-                key_names.join(", ")
-            )),
+            growth: kept_for(
+                format!("the last row per distinct ({})", key_names.join(", ")),
+                ttl_us,
+            ),
             ..below
         })
     }

@@ -24,6 +24,7 @@ mod display;
 pub mod early_filter;
 pub mod explain;
 mod expressions;
+mod growth;
 mod lower_aggregate;
 mod lower_grouping_sets;
 mod lower_interval;
@@ -33,10 +34,12 @@ mod lower_rank;
 mod lower_scan;
 mod lower_sort;
 mod lower_temporal;
+pub(crate) mod lower_unnest;
 mod lowered;
 pub mod partitioner;
 mod scans;
 pub mod state_names;
+pub mod warnings;
 pub mod window_tvf;
 
 /// Index into [`StreamPlan::nodes`].
@@ -72,6 +75,9 @@ pub struct Settings {
     pub checkpoint_interval_us: Option<u64>,
     /// Where checkpoints lie (`execution.checkpointing.dir`); `None` = none are taken.
     pub checkpoint_directory: Option<String>,
+    /// How long after its end a window is corrected by rows that come late, in event time
+    /// (`table.exec.emit.allow-lateness`), microseconds; `None` = not at all.
+    pub allowed_lateness_us: Option<u64>,
     /// Sources of changes may tell a change twice (`table.exec.source.cdc-events-duplicate`).
     pub source_repeats_changes: bool,
     /// The job runs on one shard: all rows are where they are needed, so nothing is exchanged and
@@ -89,6 +95,7 @@ impl Default for Settings {
             state_ttl_us: None,
             checkpoint_interval_us: None,
             checkpoint_directory: None,
+            allowed_lateness_us: None,
             source_repeats_changes: false,
             one_shard: false,
         }
@@ -125,6 +132,8 @@ pub enum NodeKind {
     Map(MapSpec),
     /// Each row once per grouping set.
     Expand(ExpandSpec),
+    /// Each row once per element of an array.
+    Unnest(UnnestSpec),
     /// UNION ALL: rows of all inputs, watermark of the slowest.
     Union,
     /// Sends rows to the shard that owns their key.
@@ -175,6 +184,8 @@ pub struct SourceSpec {
     pub output: Vec<(Arc<dyn PhysicalExpr>, FieldRef)>,
     /// The watermark a row implies, over the delivered columns.
     pub watermark: Option<SourceWatermark>,
+    /// `EMIT … TIMEOUT`: without rows for this long, event time goes on by the clock, microseconds.
+    pub quiet_timeout_us: Option<u64>,
     /// Rows to keep, over the delivered columns. Evaluated after the watermark: a row that is
     /// filtered out still moves time forward.
     pub filter: Option<Arc<dyn PhysicalExpr>>,
@@ -229,6 +240,17 @@ pub struct ExpandSpec {
     pub sets: Vec<ExpandSet>,
 }
 
+/// Rows once per element of an array; output = input columns, the element, then its place if asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnnestSpec {
+    /// The column of arrays.
+    pub array: usize,
+    /// Whether a row without an element comes out once, padded.
+    pub keeps_empty: bool,
+    /// Whether the element's place, from 1, comes out.
+    pub has_ordinality: bool,
+}
+
 /// A grouping set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ExpandSet {
@@ -263,6 +285,8 @@ pub enum ExchangeTarget {
 pub struct NormalizeSpec {
     /// The primary key.
     pub key: Vec<usize>,
+    /// How long a row is kept after it was replaced last, microseconds; `None` = for ever.
+    pub ttl_us: Option<u64>,
 }
 
 /// Join with a versioned table; output = left columns, then right columns.
@@ -333,6 +357,8 @@ pub struct GroupAggregateSpec {
     pub input_retracts: bool,
     /// Whether update-before rows must be emitted (output changelog is Retract, not Upsert).
     pub emit_update_before: bool,
+    /// How long a group is kept after it changed last, microseconds; `None` = for ever.
+    pub ttl_us: Option<u64>,
 }
 
 /// A window: kind, offset, and the column that says when.
@@ -522,8 +548,6 @@ pub struct StreamJoinSpec {
     pub interval: Option<JoinInterval>,
     /// How long rows of each side are kept, microseconds; `None` = for ever, or by the interval.
     pub ttl_us: [Option<u64>; 2],
-    /// `NOT IN`: a NULL on the right side is an error.
-    pub null_aware: bool,
     /// Whether each input may take rows back.
     pub retracts: [bool; 2],
 }
@@ -588,6 +612,8 @@ pub struct RankSpec {
     pub emit: Emit,
     /// Whether the input may take rows back.
     pub input_retracts: bool,
+    /// How long a partition is kept after it changed last, microseconds; `None` = for ever.
+    pub ttl_us: Option<u64>,
 }
 
 impl RankSpec {

@@ -213,6 +213,7 @@ fn narrow_to_ingest(
         })
         .transpose()?;
     Ok(SourceSpec {
+        quiet_timeout_us: None,
         table: table.clone(),
         ingest,
         has_ops,

@@ -80,6 +80,7 @@ fn kind_and_layout(node: &PlanNode) -> Option<(&'static str, String)> {
         NodeKind::Map(_)
         | NodeKind::Expand(_)
         | NodeKind::Union
+        | NodeKind::Unnest(_)
         | NodeKind::Exchange(_)
         | NodeKind::LocalGroupAggregate(_)
         | NodeKind::LocalWindowAggregate(_)

@@ -72,6 +72,7 @@ impl Catalog {
             return Ok(());
         }
         self.check_new(&create.name)?;
+        hints::refuse_in_view(&create.query.query)?;
         let plan = QueryPlanner::new(self).plan(&create.query)?;
         let plan = rename_columns(plan, &create.columns, &create.name)?;
         self.add_view(&create.name, &create.query, plan);
@@ -84,6 +85,7 @@ impl Catalog {
         let plan = QueryPlanner::new(self).plan(&create.query)?;
         self.add_view(&create.name, &create.query, plan.clone());
         if create.options.is_empty() {
+            hints::refuse_in_view(&create.query.query)?;
             return Ok(None);
         }
         validate_options(&create.options)?;
@@ -92,6 +94,7 @@ impl Catalog {
         Ok(Some(SinkQuery {
             plan,
             emit: query.emit,
+            timeout_us: query.timeout_us,
             state_ttl: hints::state_ttl(&query.query)?,
             table: Some(table),
             position: query.position,

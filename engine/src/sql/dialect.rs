@@ -51,6 +51,26 @@ impl Dialect for StreamDialect {
         Some(parse_cast(parser, kind))
     }
 
+    /// `a IS NOT DISTINCT FROM b AND c`: sqlparser would read `b AND c` as what `a` is compared with.
+    fn parse_infix(
+        &self,
+        parser: &mut Parser,
+        expr: &Expr,
+        precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        let is_distinct = [Keyword::IS, Keyword::DISTINCT, Keyword::FROM];
+        let is_not_distinct = [Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM];
+        let negated = parser.parse_keywords(&is_not_distinct);
+        if !negated && !parser.parse_keywords(&is_distinct) {
+            return None;
+        }
+        let left = Box::new(expr.clone());
+        Some(parser.parse_subexpr(precedence).map(|right| match negated {
+            true => Expr::IsNotDistinctFrom(left, Box::new(right)),
+            false => Expr::IsDistinctFrom(left, Box::new(right)),
+        }))
+    }
+
     /// `FOR SYSTEM_TIME AS OF`: temporal joins.
     fn supports_table_versioning(&self) -> bool {
         true

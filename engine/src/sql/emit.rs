@@ -4,9 +4,12 @@
 //! statement's last clause, or an error.
 
 use sqlparser::keywords::Keyword;
+use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::error::{Position, SqlError};
+use crate::sql::dialect::StreamDialect;
+use crate::sql::interval::interval_us;
 use crate::sql::position::span_position;
 use crate::sql::statement::Emit;
 use crate::sql::tokens::{are_words, at_token, is_word};
@@ -16,11 +19,14 @@ use crate::sql::tokens::{are_words, at_token, is_word};
 pub(crate) struct EmitClause {
     /// What it said.
     pub emit: Emit,
+    /// `TIMEOUT interval`, microseconds.
+    pub timeout_us: Option<u64>,
     /// Where `EMIT` stands.
     pub position: Position,
 }
 
-const EMIT_USAGE: &str = "use EMIT CHANGES, EMIT CHANGES EVERY ROW or EMIT FINAL";
+const EMIT_USAGE: &str = "use EMIT CHANGES, EMIT EVERY 10s, EMIT CHANGES EVERY ROW or EMIT FINAL, and TIMEOUT 30s \
+     behind any of them";
 
 /// Cuts `EMIT …` off the end of a statement.
 pub(crate) fn take_emit(
@@ -35,16 +41,36 @@ pub(crate) fn take_emit(
     let Some(start) = (0..tokens.len()).find(|&index| opens_emit(&tokens, index)) else {
         return Ok((tokens, None));
     };
-    let rest = &tokens[start..];
+    if !is_at_top(&tokens, start) {
+        return Err(refuse(&tokens, start));
+    }
+    let end = (start..tokens.len())
+        .find(|&index| is_word(&tokens[index], "TIMEOUT"))
+        .unwrap_or(tokens.len());
+    let timeout_us = match end < tokens.len() {
+        true => Some(interval(&tokens, end + 1)?),
+        false => None,
+    };
+    let rest = &tokens[start..end];
     let emit = match rest.len() {
+        1 if timeout_us.is_some() => Emit::Default,
         2 if is_word(&rest[1], "CHANGES") => Emit::Changes,
         2 if is_word(&rest[1], "FINAL") => Emit::Final,
         4 if are_words(rest, 1, &["CHANGES", "EVERY", "ROW"]) => Emit::ChangesEveryRow,
+        3.. if is_word(&rest[1], "EVERY") => Emit::Every(interval(rest, 2)?),
+        4.. if are_words(rest, 1, &["CHANGES", "EVERY"]) && !is_word(&rest[3], "ROW") => {
+            Emit::Every(interval(rest, 3)?)
+        }
         _ => return Err(refuse(&tokens, start)),
     };
     let position = span_position(tokens[start].span).unwrap_or_default();
     tokens.truncate(start);
-    Ok((tokens, Some(EmitClause { emit, position })))
+    let clause = EmitClause {
+        emit,
+        timeout_us,
+        position,
+    };
+    Ok((tokens, Some(clause)))
 }
 
 /// Whether the token is the word EMIT in the place of a clause rather than a name.
@@ -71,8 +97,8 @@ fn opens_emit(tokens: &[TokenWithSpan], index: usize) -> bool {
     }
 }
 
-fn refuse(tokens: &[TokenWithSpan], start: usize) -> SqlError {
-    let says = |words: &[&str]| are_words(tokens, start + 1, words);
+/// Whether the token stands outside of parentheses: EMIT is a clause of the whole statement.
+fn is_at_top(tokens: &[TokenWithSpan], start: usize) -> bool {
     let depth = tokens[..start]
         .iter()
         .fold(0_i64, |depth, token| match token.token {
@@ -80,20 +106,44 @@ fn refuse(tokens: &[TokenWithSpan], start: usize) -> SqlError {
             Token::RParen => depth - 1,
             _ => depth,
         });
+    depth <= 0
+}
+
+/// The tokens from `start` on as an interval, in microseconds.
+fn interval(tokens: &[TokenWithSpan], start: usize) -> Result<u64, SqlError> {
+    let place = tokens.get(start).unwrap_or(&tokens[tokens.len() - 1]);
+    let wrong =
+        |message: &str| at_token(SqlError::new(message), place).hint("write for instance EMIT EVERY 10s");
+    let rest: Vec<TokenWithSpan> = tokens.get(start..).unwrap_or_default().to_vec();
+    let mut parser = Parser::new(&StreamDialect).with_tokens_with_locations(rest);
+    let expression = parser
+        .parse_expr()
+        .map_err(|_| wrong("EMIT needs an interval here"))?;
+    if parser.peek_token_ref().token != Token::EOF {
+        return Err(
+            at_token(SqlError::new("nothing may follow EMIT"), parser.peek_token_ref()).hint(EMIT_USAGE),
+        );
+    }
+    let us = interval_us(&expression)?;
+    u64::try_from(us)
+        .ok()
+        .filter(|&us| us > 0)
+        .ok_or_else(|| wrong("an interval of EMIT is longer than nothing"))
+}
+
+fn refuse(tokens: &[TokenWithSpan], start: usize) -> SqlError {
+    let says = |words: &[&str]| are_words(tokens, start + 1, words);
     let every_row = says(&["CHANGES", "EVERY", "ROW"]);
-    let (message, place) = if depth > 0 {
+    let (message, place) = if !is_at_top(tokens, start) {
         (
             "EMIT stands inside parentheses; only the whole statement can say when it emits",
             start,
         )
-    } else if says(&["CHANGES", "EVERY"]) && !every_row {
-        ("EMIT CHANGES EVERY with an interval is not supported yet", start)
     } else if every_row && tokens.len() > start + 4 {
         ("nothing may follow EMIT CHANGES EVERY ROW", start + 4)
     } else if says(&["CHANGES"]) || says(&["FINAL"]) {
         ("nothing may follow EMIT", start + 2)
-    } else if says(&["EVERY"]) || says(&["TIMEOUT"]) || says(&["EARLY"]) || says(&["AFTER"]) || says(&["ON"])
-    {
+    } else if ["EARLY", "AFTER", "ON"].iter().any(|word| says(&[word])) {
         ("this form of EMIT is not supported yet", start)
     } else {
         ("EMIT does not say what", start)

@@ -1,32 +1,81 @@
 //! Hints: `SELECT /*+ STATE_TTL('orders' = '1d', 'rates' = '8h') */ …`.
 //!
-//! STATE_TTL says how long rows of a relation are kept in the state of joins. Of a relation that is named
-//! twice the first hint counts, as in Flink; within one hint the last value.
+//! STATE_TTL says how long rows of a relation are kept in the state of joins, and the groups of a relation
+//! in the state of aggregations. Of a relation that is named twice the first hint counts, as in Flink; within
+//! one hint the last value.
+//!
+//! **Invariant.** A hint that names no relation of its query is an error: it would change nothing.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{OptimizerHint, Query, Select, Visit, Visitor};
+use sqlparser::ast::{OptimizerHint, Query, Select, TableFactor, Visit, Visitor};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::error::SqlError;
 use crate::sql::option_values::parse_duration_us;
+use crate::sql::suggest;
 
 /// Relation names and their time to live in microseconds, of every SELECT of a query.
 pub(crate) fn state_ttl(query: &Query) -> Result<Vec<(String, u64)>, SqlError> {
-    let mut finder = Finder { found: Vec::new() };
-    match query.visit(&mut finder) {
-        ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(finder.found),
+    let mut finder = Finder::default();
+    if let ControlFlow::Break(error) = query.visit(&mut finder) {
+        return Err(error);
+    }
+    for (name, _) in &finder.found {
+        if !finder.relations.contains(name) {
+            let nearest = suggest::nearest(name, finder.relations.iter().map(String::as_str));
+            return Err(SqlError::new(format!(
+                "STATE_TTL names `{name}`, which this query does not read"
+            ))
+            .hint(match nearest {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => "name a table or an alias of the FROM clause".to_string(),
+            }));
+        }
+    }
+    Ok(finder.found)
+}
+
+/// The query of a view has no hints: they belong to the statement that keeps state.
+pub(crate) fn refuse_in_view(query: &Query) -> Result<(), SqlError> {
+    match state_ttl(query)?.is_empty() {
+        true => Ok(()),
+        false => Err(
+            SqlError::new("STATE_TTL inside a view says nothing to the statement that reads it")
+                .hint("write the hint behind the SELECT of the INSERT or query that runs"),
+        ),
     }
 }
 
+#[derive(Default)]
 struct Finder {
     found: Vec<(String, u64)>,
+    /// Tables and aliases of FROM clauses.
+    relations: BTreeSet<String>,
 }
 
 impl Visitor for Finder {
     type Break = SqlError;
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<SqlError> {
+        let alias = match factor {
+            TableFactor::Table { name, alias, .. } => {
+                self.relations.insert(name.to_string().replace('`', ""));
+                alias
+            }
+            TableFactor::Derived { alias, .. }
+            | TableFactor::TableFunction { alias, .. }
+            | TableFactor::Function { alias, .. }
+            | TableFactor::UNNEST { alias, .. }
+            | TableFactor::NestedJoin { alias, .. } => alias,
+            _ => &None,
+        };
+        self.relations
+            .extend(alias.as_ref().map(|alias| alias.name.value.clone()));
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<SqlError> {
         for hint in &select.optimizer_hints {

@@ -314,10 +314,13 @@ impl StreamParser<'_> {
         }
         lower_windows(&mut query, std::mem::take(&mut self.windows))?;
         refusals::check(query.as_ref(), &self.tokens).map_err(|error| error.at(position))?;
-        let emit = self.emit.take().map(|clause| clause.emit).unwrap_or_default();
+        let clause = self.emit.take();
+        let emit = clause.map(|clause| clause.emit).unwrap_or_default();
+        let timeout_us = clause.and_then(|clause| clause.timeout_us);
         Ok(StreamQuery {
             query,
             emit,
+            timeout_us,
             position,
         })
     }

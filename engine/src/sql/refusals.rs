@@ -323,17 +323,9 @@ impl Refusals<'_> {
                 let position = self.clause_position("MATCH_RECOGNIZE", position_of(table.as_ref()));
                 Err(SqlError::new("MATCH_RECOGNIZE is not supported yet").at(position))
             }
-            TableFactor::UNNEST {
-                with_offset,
-                with_ordinality,
-                ..
-            } => self.refuse_first(
-                at,
-                &[
-                    (*with_offset, "WITH OFFSET", ""),
-                    (*with_ordinality, "WITH ORDINALITY", ""),
-                ],
-            ),
+            TableFactor::UNNEST { with_offset, .. } => {
+                self.refuse_first(at, &[(*with_offset, "WITH OFFSET", "use WITH ORDINALITY")])
+            }
             TableFactor::Pivot { .. } | TableFactor::Unpivot { .. } => {
                 Err(SqlError::new("PIVOT and UNPIVOT are not supported").at(at))
             }
@@ -370,6 +362,13 @@ impl Refusals<'_> {
                     ],
                 )?;
                 arrow_type(data_type).map(|_| ()).map_err(|error| error.at(at()))
+            }
+            Expr::AnyOp { right, .. } | Expr::AllOp { right, .. }
+                if matches!(right.as_ref(), Expr::Subquery(_)) =>
+            {
+                Err(SqlError::new("ANY and ALL of a sub-query are not supported")
+                    .at(at())
+                    .hint("compare with (SELECT MIN(…) …) or (SELECT MAX(…) …), or use IN"))
             }
             Expr::Function(function) => check_function(function),
             _ => Ok(()),

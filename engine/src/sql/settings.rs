@@ -17,13 +17,18 @@ const MAX_FUTURE: &str = "scan.watermark.max-future";
 const TIME_ZONE: &str = "table.local-time-zone";
 const RUNTIME_MODE: &str = "execution.runtime-mode";
 const REPEATS: &str = "table.exec.source.cdc-events-duplicate";
+const LATENESS: &str = "table.exec.emit.allow-lateness";
 const STATE_TTL: &str = "table.exec.state.ttl";
 const CHECKPOINT_INTERVAL: &str = "execution.checkpointing.interval";
 const CHECKPOINT_DIRECTORY: &str = "execution.checkpointing.dir";
 const CHECKPOINT_DIRECTORY_FLINK: &str = "state.checkpoints.dir";
 
 /// Keys that are read, with what they do.
-pub const SETTINGS: [(&str, &str); 12] = [
+pub const SETTINGS: [(&str, &str); 13] = [
+    (
+        LATENESS,
+        "how long after its end a window is corrected by rows that come late, in event time; 0 = not at all",
+    ),
     (
         FLUSH,
         "longest time that a change waits for more changes of its key",
@@ -131,6 +136,7 @@ pub fn apply_setting(settings: &mut Settings, option: &SetOption) -> Result<(), 
             "every job is streaming; a bounded input ends by itself",
         )?,
         REPEATS => settings.source_repeats_changes = boolean(option)?,
+        LATENESS => settings.allowed_lateness_us = Some(duration(option)?).filter(|us| *us > 0),
         CHECKPOINT_INTERVAL => settings.checkpoint_interval_us = Some(duration(option)?).filter(|us| *us > 0),
         CHECKPOINT_DIRECTORY | CHECKPOINT_DIRECTORY_FLINK => {
             settings.checkpoint_directory = Some(option.value.clone()).filter(|path| !path.is_empty());

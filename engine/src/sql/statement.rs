@@ -43,6 +43,9 @@ pub struct StreamQuery {
     pub query: Box<Query>,
     /// `EMIT …` at its end.
     pub emit: Emit,
+    /// `EMIT … TIMEOUT interval`: when event time goes on by the clock in a source that is quiet,
+    /// microseconds, > 0.
+    pub timeout_us: Option<u64>,
     /// Where the query starts.
     pub position: Position,
 }
@@ -55,6 +58,12 @@ pub enum Emit {
     Default,
     /// `EMIT CHANGES`: the latest value of every changed key, at every flush.
     Changes,
+    /// `EMIT EVERY interval`: the latest value of every changed key, at most that long after it changed;
+    /// microseconds, > 0.
+    Every(u64),
+    /// Windows once when complete, and again for rows that come at most that long after, in event time
+    /// (`table.exec.emit.allow-lateness`); microseconds, > 0. Unbounded aggregates emit changes.
+    Corrected(u64),
     /// `EMIT CHANGES EVERY ROW`: one change for each input row.
     ChangesEveryRow,
     /// `EMIT FINAL`: once, when complete (a window's end, the end of the input).

@@ -99,6 +99,29 @@ impl ChangeTracker {
         self.dirty.len()
     }
 
+    /// Whether `group` changed since the last drain.
+    pub fn is_dirty(&self, group: GroupIndex) -> bool {
+        self.flags
+            .get(group as usize)
+            .is_some_and(|flags| flags & DIRTY != 0)
+    }
+
+    /// Nothing was said of `group` yet, as far as whoever comes next is concerned.
+    pub fn reset(&mut self, group: GroupIndex) {
+        assert!(!self.is_dirty(group), "invariant: what changed is told first");
+        if let Some(flags) = self.flags.get_mut(group as usize) {
+            *flags = 0;
+        }
+    }
+
+    /// Forgets `group` of `groups`; the last one has its number from now on.
+    pub fn remove(&mut self, group: GroupIndex, groups: usize) {
+        assert!(self.is_clean(), "invariant: what changed is told first");
+        self.flags.resize(groups.max(self.flags.len()), 0);
+        self.flags.truncate(groups);
+        self.flags.swap_remove(group as usize);
+    }
+
     /// Notes that `groups` are about to be updated; must come before the update.
     pub fn touch(&mut self, state: &mut GroupState, groups: &[GroupIndex]) -> Result<(), ExecutionError> {
         self.flags.resize(state.len().max(self.flags.len()), 0);

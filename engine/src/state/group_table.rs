@@ -5,10 +5,11 @@
 //! hash them all, then find or add each.
 //!
 //! **Invariant.** Groups are numbered 0, 1, 2, … in order of first arrival and keep their number
-//! until [`GroupTable::clear`]. The arena of rows is one `Vec`: growing it is a `realloc`, which on
+//! until [`GroupTable::clear`], or until [`GroupTable::remove`] gives the last one another's place. The arena of rows is one `Vec`: growing it is a `realloc`, which on
 //! Linux moves page-table entries and not bytes once the arena is large.
 
 mod lookup;
+mod removal;
 
 pub use lookup::NO_GROUP;
 
@@ -16,7 +17,7 @@ use arrow::array::{Array, ArrayRef};
 
 use crate::state::hash::folded_multiply;
 use crate::state::interner::Interner;
-use crate::state::keys::{KeyLayout, KeyPacker, Place, TEXT_INTERNED};
+use crate::state::keys::{KeyField, KeyLayout, KeyPacker, Place, TEXT_INTERNED};
 use crate::state::slots::{Slot, Slots};
 
 const SEED: u64 = 0x4528_21e6_38d0_1377;
@@ -32,6 +33,24 @@ const CACHED_BYTES: usize = 1 << 20;
 /// Index of a group in its table.
 pub type GroupIndex = u32;
 
+/// A key word that may hold an id of the interner.
+#[derive(Clone, Copy, Debug)]
+enum InternedWord {
+    /// Always.
+    Always(usize),
+    /// If the word behind it says so.
+    Text(usize),
+}
+
+impl InternedWord {
+    fn id(self, key: &[u64]) -> Option<u64> {
+        match self {
+            InternedWord::Always(word) => Some(key[word]),
+            InternedWord::Text(word) => (key[word + 1] >> 56 == TEXT_INTERNED).then_some(key[word]),
+        }
+    }
+}
+
 /// Groups by key, each with a fixed number of accumulator words.
 #[derive(Debug)]
 pub struct GroupTable {
@@ -42,6 +61,8 @@ pub struct GroupTable {
     slots: Slots,
     rows: Vec<u64>,
     interner: Interner,
+    /// The key words that may hold an id of the interner.
+    interned_words: Vec<InternedWord>,
     /// The group whose single key is NULL, where the layout has no bit for it.
     null_group: Option<GroupIndex>,
     groups: usize,
@@ -54,7 +75,16 @@ impl GroupTable {
     /// An empty table; `initial` are the accumulator words of a group before its first row.
     pub fn new(layout: KeyLayout, initial: Vec<u64>) -> GroupTable {
         let stride = layout.words + initial.len();
+        let text_word = |key: &KeyField| match key.place {
+            Place::Text(word) => Some(InternedWord::Text(word)),
+            _ => None,
+        };
+        let interned_words = match layout.encoded {
+            true => vec![InternedWord::Always(0)],
+            false => layout.fields.iter().filter_map(text_word).collect(),
+        };
         GroupTable {
+            interned_words,
             layout,
             initial,
             stride,
@@ -239,6 +269,9 @@ impl GroupTable {
     fn push_row(&mut self, key: &[u64]) -> GroupIndex {
         let group =
             GroupIndex::try_from(self.groups).expect("invariant: a table holds fewer than 2^32 groups");
+        for id in self.interned_words.iter().filter_map(|word| word.id(key)) {
+            self.interner.retain(id);
+        }
         self.rows.extend_from_slice(key);
         self.rows.extend_from_slice(&self.initial);
         self.groups += 1;

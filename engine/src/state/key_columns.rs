@@ -36,6 +36,15 @@ pub(crate) fn named_keys(table: &GroupTable, groups: &[GroupIndex]) -> Vec<(Stri
     names.zip(key_columns(table, groups)).collect()
 }
 
+/// The first key column of `groups`.
+pub(crate) fn leading_key_column(table: &GroupTable, groups: &[GroupIndex]) -> ArrayRef {
+    let layout = table.layout();
+    match layout.encoded {
+        true => encoded_columns(table, groups).swap_remove(0),
+        false => key_column(table, &layout.fields[0], groups),
+    }
+}
+
 fn encoded_columns(table: &GroupTable, groups: &[GroupIndex]) -> Vec<ArrayRef> {
     let converter = table.layout().converter();
     let parser = converter.parser();

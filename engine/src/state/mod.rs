@@ -16,6 +16,7 @@ pub mod keys;
 mod slots;
 
 pub mod group_table;
+pub mod key_ages;
 pub mod key_columns;
 
 pub mod row_store;

@@ -155,6 +155,38 @@ impl Slots {
         }
     }
 
+    /// Takes out the slot of `row`; those behind it move up, so that no walk ends too early.
+    pub fn remove(&mut self, hash: u32, row: u32) {
+        let sub_table = self.sub_table_mut(hash);
+        let slots = &mut sub_table.slots;
+        let mask = slots.len() - 1;
+        let mut hole = position_of(slots, hash, row);
+        let mut next = (hole + 1) & mask;
+        while slots[next] != 0 {
+            let home = (slots[next] >> 32) as usize & mask;
+            let walked = next.wrapping_sub(home) & mask;
+            if walked >= next.wrapping_sub(hole) & mask {
+                slots[hole] = slots[next];
+                hole = next;
+            }
+            next = (next + 1) & mask;
+        }
+        slots[hole] = 0;
+        sub_table.used -= 1;
+    }
+
+    /// Row `from` has the number `to` from now on.
+    pub fn renumber(&mut self, hash: u32, from: u32, to: u32) {
+        let slots = &mut self.sub_table_mut(hash).slots;
+        let at = position_of(slots, hash, from);
+        slots[at] = u64::from(hash) << 32 | u64::from(to + 1);
+    }
+
+    fn sub_table_mut(&mut self, hash: u32) -> &mut SubTable {
+        let index = (u64::from(hash) >> (32 - self.depth)) as usize;
+        &mut self.sub_tables[self.directory[index] as usize]
+    }
+
     fn grow(&mut self, index: usize) {
         let full = &mut self.sub_tables[index];
         if full.slots.len() < SLOTS_MAX || full.depth >= 16 {
@@ -221,9 +253,45 @@ impl Slots {
     }
 }
 
+/// Where the slot of `row` is.
+fn position_of(slots: &[Slot], hash: u32, row: u32) -> usize {
+    let slot = u64::from(hash) << 32 | u64::from(row + 1);
+    let mask = slots.len() - 1;
+    let mut at = hash as usize & mask;
+    while slots[at] != slot {
+        assert_ne!(
+            slots[at], 0,
+            "invariant: the slot of a row that is there is found"
+        );
+        at = (at + 1) & mask;
+    }
+    at
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_is_found_while_rows_go_and_are_renumbered() {
+        let mut slots = Slots::new();
+        // Few different hashes: long walks, with holes in them.
+        let hash = |row: u32| (row % 97 << 24 | row % 7).max(1);
+        for row in 0..10_000 {
+            slots.insert(hash(row), row);
+        }
+        for row in (0..10_000).step_by(3) {
+            slots.remove(hash(row), row);
+        }
+        for row in (1..10_000).step_by(3) {
+            slots.renumber(hash(row), row, row + 20_000);
+        }
+        for row in 0..10_000 {
+            let found = |wanted: u32| slots.find(hash(row), |found| found == wanted).is_some();
+            assert_eq!(found(row), row % 3 == 2, "row {row}");
+            assert_eq!(found(row + 20_000), row % 3 == 1, "row {row}");
+        }
+    }
 
     #[test]
     fn every_row_is_found_again_while_sub_tables_grow_and_split() {

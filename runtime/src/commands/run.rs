@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use engine::batch::BATCH_ROWS_MAX;
+use engine::plan::warnings;
 
 use super::{EXIT_FAILED, EXIT_USAGE, JobArguments, fail, print};
 use crate::checkpoints::CheckpointOptions;
@@ -102,6 +103,9 @@ pub(super) fn run(arguments: &RunArguments) -> ExitCode {
     {
         tell(&format!("note: {note}"));
     }
+    if !arguments.quiet {
+        warn(&job);
+    }
     let watched = is_watched() && !arguments.quiet;
     // A progress line between rows on one screen would spoil both.
     let rows_on_screen = job::prints(&job) && std::io::stdout().is_terminal();
@@ -109,6 +113,15 @@ pub(super) fn run(arguments: &RunArguments) -> ExitCode {
     options.checkpoints.sql = text.sql.clone();
     let result = run_job(&job, &options);
     finish(&text, result, watched || arguments.summary)
+}
+
+/// State that grows for as long as a source that has no end goes on.
+fn warn(job: &Job) {
+    for warning in warnings::warnings(&job.plan) {
+        if warning.is_endless {
+            tell(&format!("warning: {warning}"));
+        }
+    }
 }
 
 fn place(arguments: &RunArguments) -> Result<cores::Placement, cores::CoresError> {

@@ -53,6 +53,7 @@ pub fn table(name: &str, columns: &[(&str, DataType)], options: &[(&str, &str)])
 pub fn source_spec(table: TableDefinition) -> SourceSpec {
     let columns = table.ingest_schema().fields().len();
     SourceSpec {
+        quiet_timeout_us: None,
         table: Arc::new(table),
         ingest: (0..columns).collect(),
         has_ops: false,

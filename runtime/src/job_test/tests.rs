@@ -1,3 +1,5 @@
+//! Tests as their users write them: folders of files, and what is told of them.
+
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

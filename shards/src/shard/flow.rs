@@ -47,6 +47,7 @@ impl Shard {
                 node.output.set_arrival(batch.arrival_ns);
                 operator.process(input, batch, &mut node.output)?;
                 let emitted = node.output.take();
+                node.note_held(started);
                 self.profile.record_service(id, clock.now() - started);
                 self.push_rows(id, emitted, clock)
             }
@@ -271,9 +272,10 @@ impl Shard {
     /// Flushes what operators hold back, from the sources down; answers whether rows came out.
     pub(super) fn flush_operators(&mut self, clock: &dyn Clock) -> Result<bool, ShardError> {
         let mut progress = false;
+        let now = clock.now();
         for id in 0..self.nodes.len() {
             let node = &self.nodes[id];
-            let holds = node.flushes && !node.firing && matches!(node.role, Role::Operator(_));
+            let holds = node.is_flush_due(now) && !node.firing && matches!(node.role, Role::Operator(_));
             if holds && !self.is_blocked(id) {
                 progress |= self.flush_node(id, clock)?;
             }
@@ -283,6 +285,7 @@ impl Shard {
 
     fn flush_node(&mut self, id: NodeId, clock: &dyn Clock) -> Result<bool, ShardError> {
         let mut emitted = false;
+        self.nodes[id].held_since = None;
         self.drive(id, clock, |operator, output| {
             operator.flush(output)?;
             emitted = !output.is_empty();

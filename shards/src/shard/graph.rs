@@ -33,6 +33,10 @@ pub(crate) struct Node {
     pub(crate) firing: bool,
     /// Whether held-back rows are flushed at intervals (else only before a barrier or the end).
     pub(crate) flushes: bool,
+    /// How long rows may be held back (`EMIT EVERY`); 0 = until the next flush.
+    pub(crate) flush_every: Nanos,
+    /// When the oldest row came that is held back for so long.
+    pub(crate) held_since: Option<Nanos>,
     pub(crate) answers_for_windows: bool,
     /// Its input has ended and it has answered: it holds nothing any more.
     pub(crate) spent: bool,
@@ -90,10 +94,29 @@ impl Node {
             signals: VecDeque::new(),
             firing: false,
             flushes: flushes_at_intervals(kind),
+            flush_every: flush_interval(kind),
+            held_since: None,
             answers_for_windows: crate::profile::answers_for_windows(kind),
             spent: false,
             name,
         }
+    }
+
+    /// A row has come that may be held back.
+    pub(crate) fn note_held(&mut self, now: Nanos) {
+        if self.flush_every > 0 {
+            self.held_since.get_or_insert(now);
+        }
+    }
+
+    /// When what is held back must be told, if it waits for a time of its own.
+    pub(crate) fn flush_at(&self) -> Option<Nanos> {
+        Some(self.held_since?.saturating_add(self.flush_every))
+    }
+
+    /// Whether what is held back is told at a flush at `now`.
+    pub(crate) fn is_flush_due(&self, now: Nanos) -> bool {
+        self.flushes && (self.flush_every == 0 || self.flush_at().is_some_and(|at| now >= at))
     }
 
     /// Input `input` has sent a barrier or has ended; answers whether all have.
@@ -151,10 +174,23 @@ fn exits(plan: &StreamPlan, id: NodeId) -> Rc<[NodeId]> {
 
 /// Whether a node's held-back rows matter before its window ends or its input does.
 fn flushes_at_intervals(kind: &NodeKind) -> bool {
-    let early = |emit: Emit| matches!(emit, Emit::Changes | Emit::ChangesEveryRow);
+    let early = |emit: Emit| !matches!(emit, Emit::Default | Emit::Final);
     match kind {
         NodeKind::LocalWindowAggregate(spec) | NodeKind::WindowAggregate(spec) => early(spec.emit),
         NodeKind::LocalGroupAggregate(spec) | NodeKind::GroupAggregate(spec) => spec.emit != Emit::Final,
         _ => false,
+    }
+}
+
+/// `EMIT EVERY` of the node that answers; a local phase hands on as always.
+fn flush_interval(kind: &NodeKind) -> Nanos {
+    let emit = match kind {
+        NodeKind::WindowAggregate(spec) => spec.emit,
+        NodeKind::GroupAggregate(spec) => spec.emit,
+        _ => return 0,
+    };
+    match emit {
+        Emit::Every(us) => us.saturating_mul(1_000),
+        Emit::Default | Emit::Changes | Emit::ChangesEveryRow | Emit::Corrected(_) | Emit::Final => 0,
     }
 }

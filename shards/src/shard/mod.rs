@@ -79,7 +79,7 @@ pub enum Step {
     Progress,
     /// Nothing to do until the shard is woken, or until `poll_at`.
     Idle {
-        /// When a source wants to be polled again.
+        /// When a source wants to be polled again, or rows that are held back for a time must be told.
         poll_at: Option<Nanos>,
     },
     /// All input has been processed and written, or the shard was told to leave.
@@ -228,6 +228,10 @@ impl Shard {
             true => Ok(Step::Progress),
             false => {
                 self.check_peers()?;
+                // What is due and still there is blocked: whoever unblocks it wakes the shard.
+                let flush_at = self.nodes.iter().filter_map(Node::flush_at);
+                let flush_at = flush_at.filter(|&at| at > now).min();
+                let poll_at = poll_at.into_iter().chain(flush_at).min();
                 Ok(Step::Idle { poll_at })
             }
         }

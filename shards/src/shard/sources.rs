@@ -153,10 +153,10 @@ impl Shard {
             if self.sources[index].poll_at.is_none_or(|at| now >= at) {
                 progress |= self.poll_source(index, clock)?;
             }
-            if self.sources[index].state == SourceState::Active
-                && let Some(at) = self.sources[index].poll_at
-            {
-                poll_at = Some(poll_at.map_or(at, |known| known.min(at)));
+            let source = &self.sources[index];
+            if source.state == SourceState::Active {
+                let tick_at = source.ingest.next_tick(now);
+                poll_at = poll_at.into_iter().chain(source.poll_at).chain(tick_at).min();
             }
         }
         Ok((progress, poll_at))

@@ -257,6 +257,16 @@ impl Drive {
         self.settle()
     }
 
+    /// Lets `time` pass in which nothing arrives.
+    ///
+    /// # Errors
+    /// A shard fails.
+    pub fn pass_time(&mut self, time: std::time::Duration) -> Result<(), String> {
+        let nanos = Nanos::try_from(time.as_nanos()).expect("invariant: a test waits for seconds");
+        self.clock.0.set(self.clock.0.get() + nanos);
+        self.settle()
+    }
+
     /// Ends every source and runs until the shards have finished.
     ///
     /// # Errors

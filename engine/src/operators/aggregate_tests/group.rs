@@ -78,6 +78,7 @@ fn check(seed: u64, keys: &[usize], calls: &[AggregateCall], retracts: bool, emi
         input_is_partial: false,
         input_retracts: retracts,
         emit_update_before,
+        ttl_us: None,
     };
     let mut local = two_phase.then(|| {
         let partial = local_group_schema(&spec, &schema()).unwrap();
@@ -177,6 +178,7 @@ fn every_row_gives_one_change_in_input_order() {
             input_is_partial: false,
             input_retracts: false,
             emit_update_before: false,
+            ttl_us: None,
         };
         let mut owner = GroupAggregate::new(&spec, schema(), output_schema(keys, &calls, &[]), true).unwrap();
         let mut out = Output::new();
@@ -209,6 +211,7 @@ fn a_flush_emits_a_changed_key_once_and_an_unchanged_one_not_at_all() {
         input_is_partial: false,
         input_retracts: false,
         emit_update_before: true,
+        ttl_us: None,
     };
     let mut owner = GroupAggregate::new(&spec, schema(), output_schema(&[0], &calls, &[]), false).unwrap();
     let row = |v: i64| Row {
@@ -243,6 +246,7 @@ fn a_global_aggregate_over_nothing_is_one_row_on_one_shard() {
                 input_is_partial: false,
                 input_retracts: false,
                 emit_update_before: false,
+                ttl_us: None,
             };
             let mut owner =
                 GroupAggregate::new(&spec, schema(), output_schema(&[], &calls, &[]), emits).unwrap();
@@ -265,6 +269,7 @@ fn a_sum_that_does_not_fit_bigint_is_an_error_and_not_a_wrong_number() {
         input_is_partial: false,
         input_retracts: false,
         emit_update_before: false,
+        ttl_us: None,
     };
     let mut owner = GroupAggregate::new(&spec, schema(), output_schema(&[], &calls, &[]), true).unwrap();
     let row = |v: i64| Row {
@@ -298,6 +303,7 @@ fn a_local_phase_that_does_not_combine_passes_rows_and_samples_again() {
         input_is_partial: false,
         input_retracts: false,
         emit_update_before: false,
+        ttl_us: None,
     };
     let output = local_group_schema(&spec, &input).unwrap();
     let mut local = LocalGroupAggregate::new(&spec, input.clone(), output).unwrap();

@@ -11,8 +11,10 @@ use crate::batch::Op;
 use crate::error::ExecutionError;
 use crate::operators::rank::sort_key::{SortKey, SortKeys};
 use crate::plan::{RankFunction, RankSpec};
+use crate::snapshot::{StateReader, StateWriter};
 use crate::state::group_table::{GroupIndex, GroupTable};
 use crate::state::hash::hash_columns;
+use crate::state::key_ages::{AGES, KeyAges};
 use crate::state::keys::{KeyLayout, KeyPacker};
 use crate::state::row_store::{RowId, RowStore};
 
@@ -47,6 +49,7 @@ pub(crate) struct Ranking {
     /// Rows given up by the batch at work; still in the store until `forget_dropped`.
     dropped: Vec<RowId>,
     entry_bytes: usize,
+    ages: Option<KeyAges>,
 }
 
 impl Ranking {
@@ -70,6 +73,7 @@ impl Ranking {
             store: RowStore::new(input.clone()),
             dropped: Vec::new(),
             entry_bytes: 0,
+            ages: spec.ttl_us.map(KeyAges::new),
         })
     }
 
@@ -91,6 +95,7 @@ impl Ranking {
         if self.partitions.len() < self.table.len() {
             self.partitions.resize_with(self.table.len(), Vec::new);
         }
+        self.expire(&groups);
         let keys = self.keys.of(rows)?;
         let adds = |row: usize| ops.is_none_or(|ops| Op::from_code(ops[row]).is_addition());
         let enters = |row: usize| adds(row) && self.may_enter(groups[row], &keys[row]);
@@ -145,6 +150,7 @@ impl Ranking {
     }
 
     fn insert(&mut self, group: GroupIndex, key: SortKey, row: RowId, hash: u64) {
+        self.note_change(group);
         let entries = &mut self.partitions[group as usize];
         let at = match entries.last() {
             Some(last) if last.key <= key => entries.len(),
@@ -200,7 +206,84 @@ impl Ranking {
             .map(|(at, _)| from + at);
         // A row that never came cannot be taken back.
         if let Some(at) = found {
+            self.note_change(group);
+            let entries = &mut self.partitions[group as usize];
             let entry = entries.remove(at);
+            self.entry_bytes -= size_of::<Entry>() + entry.key.heap_bytes();
+            self.dropped.push(entry.row);
+        }
+    }
+
+    /// The input at hand arrived at `arrival_ns`.
+    pub fn note_time(&mut self, arrival_ns: u64) {
+        if let Some(ages) = &mut self.ages {
+            ages.note_time(arrival_ns);
+        }
+    }
+
+    fn note_change(&mut self, group: GroupIndex) {
+        if let Some(ages) = &mut self.ages {
+            ages.write(&[group]);
+        }
+    }
+
+    /// Empties the partitions among `groups` whose time has passed.
+    fn expire(&mut self, groups: &[GroupIndex]) {
+        let Some(mut ages) = self.ages.take() else {
+            return;
+        };
+        ages.expire(groups, |group| {
+            let entries = std::mem::take(&mut self.partitions[group as usize]);
+            self.drop_entries(entries);
+            true
+        });
+        self.ages = Some(ages);
+    }
+
+    /// Forgets some of the partitions whose time has passed.
+    pub fn sweep(&mut self) {
+        let Some(mut ages) = self.ages.take() else {
+            return;
+        };
+        if !self.partition.is_empty() {
+            ages.sweep(|group| {
+                let entries = self.partitions.swap_remove(group as usize);
+                self.drop_entries(entries);
+                self.table.remove(group);
+                true
+            });
+        }
+        self.ages = Some(ages);
+    }
+
+    /// Writes how old the partitions with rows are, if they have a time to live.
+    pub fn freeze_ages(&self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+        let Some(ages) = &self.ages else {
+            return Ok(());
+        };
+        let partitions = (0..).zip(&self.partitions);
+        let filled = partitions.filter(|(_, entries)| !entries.is_empty());
+        let groups: Vec<GroupIndex> = filled.map(|(group, _)| group).collect();
+        ages.freeze(&self.table, &groups, into)
+    }
+
+    /// Takes back what `freeze_ages` wrote.
+    pub fn thaw_ages(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
+        let Some(ages) = &mut self.ages else {
+            return Ok(());
+        };
+        let rows = from.rows_by(AGES, &self.partition)?;
+        let mut groups = Vec::with_capacity(rows.num_rows());
+        let keys = &rows.columns()[..self.partition.len()];
+        self.table
+            .find_or_insert(&mut self.packer, keys, rows.num_rows(), &mut groups);
+        self.partitions.resize_with(self.table.len(), Vec::new);
+        ages.thaw(&rows, &groups);
+        Ok(())
+    }
+
+    fn drop_entries(&mut self, entries: Vec<Entry>) {
+        for entry in entries {
             self.entry_bytes -= size_of::<Entry>() + entry.key.heap_bytes();
             self.dropped.push(entry.row);
         }
@@ -255,6 +338,7 @@ impl Ranking {
         self.store.allocated_bytes()
             + self.table.allocated_bytes()
             + self.entry_bytes
+            + self.ages.as_ref().map_or(0, KeyAges::allocated_bytes)
             + self.partitions.capacity() * size_of::<Vec<Entry>>()
     }
 }

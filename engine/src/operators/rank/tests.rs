@@ -119,6 +119,7 @@ fn folding_a_top_n_gives_the_first_rows_of_everything() {
                 Emit::Default
             },
             input_retracts: retracts,
+            ttl_us: None,
         };
         let mut rank = Rank::new(&spec, schema(false), schema(spec.output_rank)).unwrap();
         let (mut rows, mut folded) = (Vec::<Row>::new(), BTreeMap::new());

@@ -88,7 +88,6 @@ fn spec(kind: JoinKind, null_safe: bool, filtered: bool, retracts: bool) -> Stre
         filter: filtered.then(|| Arc::new(at_least) as _),
         interval: None,
         ttl_us: [None, None],
-        null_aware: false,
         retracts: [retracts, retracts],
     }
 }

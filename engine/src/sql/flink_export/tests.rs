@@ -1,3 +1,5 @@
+//! Each addition of the dialect beside what Flink reads in its place.
+
 use super::*;
 
 const TRADES: &str = "CREATE TABLE trades (ts TIMESTAMP(3), symbol STRING, price DOUBLE, WATERMARK FOR ts AS ts) \

@@ -18,6 +18,7 @@ use crate::sql::catalog::{Catalog, TableDefinition, ViewDefinition};
 use crate::sql::query::errors::external;
 use crate::sql::query::relations::WindowPlanner;
 use crate::sql::query::types::FlinkTypes;
+use crate::sql::query::unnest::UnnestPlanner;
 use crate::sql::suggest;
 
 /// A catalog as DataFusion's planner sees it.
@@ -34,7 +35,7 @@ impl<'a> CatalogContext<'a> {
             catalog,
             functions: Functions::library(),
             options: ConfigOptions::default(),
-            relation_planners: vec![Arc::new(WindowPlanner)],
+            relation_planners: vec![Arc::new(WindowPlanner), Arc::new(UnnestPlanner)],
         }
     }
 }

@@ -1,20 +1,25 @@
 //! Query planning: a parsed query → an optimised logical plan, by DataFusion's planner crates.
 //!
-//! `syntax` lowers Flink's spellings, `context` answers what tables and functions there are, `relations` plans window TVFs, `temporal` marks temporal joins, `types` the
-//! types of CAST, `casts` prints values as Flink does, `optimizer` holds the hand-picked rules, `errors` turns DataFusion's errors into
-//! ours, with a place in the text.
+//! `syntax` lowers Flink's spellings, `context` answers what tables and functions there are, `relations` plans
+//! window TVFs, `unnest` arrays, `temporal` marks temporal joins, `types` the types of CAST, `casts` prints values as
+//! Flink does, `set_operations`, `exists` and `not_in` mend what DataFusion means differently, `optimizer` holds the hand-picked
+//! rules, `errors` turns DataFusion's errors into ours, with a place in the text.
 
 mod casts;
 mod context;
 pub(crate) mod errors;
+mod exists;
 mod inserts;
+mod not_in;
 mod optimizer;
 mod relations;
+mod set_operations;
 mod sized_casts;
 mod syntax;
 mod tables;
 mod temporal;
 mod types;
+mod unnest;
 
 use std::sync::Arc;
 
@@ -58,8 +63,12 @@ impl<'a> QueryPlanner<'a> {
         let mut lowered = query.query.clone();
         temporal::lower(lowered.as_mut(), self.catalog)?;
         syntax::lower(lowered.as_mut())?;
+        unnest::lower(lowered.as_mut());
         let planned = self.sql_to_rel().sql_statement_to_plan(Statement::Query(lowered));
         planned
+            .and_then(set_operations::lower)
+            .and_then(exists::lower)
+            .and_then(not_in::lower)
             .and_then(analyze)
             .and_then(optimizer::optimize)
             .map_err(|error| sql_error(error, query.query.as_ref()).at(query.position))

@@ -11,6 +11,7 @@ use datafusion_common::tree_node::Transformed;
 use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::{Expr, LogicalPlan};
 use datafusion_optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
+use datafusion_optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
 use datafusion_optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion_optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion_optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
@@ -64,6 +65,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(SimplifyExpressions::new()),
         Arc::new(DecorrelatePredicateSubquery::new()),
         Arc::new(ScalarSubqueryToJoin::new()),
+        Arc::new(DecorrelateLateralJoin::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(DropTrueFilter),
         Arc::new(EliminateCrossJoin::new()),
@@ -82,7 +84,7 @@ mod tests {
     const OURS: [&str; 1] = ["drop_true_filter"];
 
     /// Rules that are left out, and why.
-    const LEFT_OUT: [(&str, &str); 17] = [
+    const LEFT_OUT: [(&str, &str); 16] = [
         (
             "eliminate_filter",
             "makes an empty relation of WHERE FALSE, which a stream cannot start from",
@@ -104,7 +106,6 @@ mod tests {
             "eliminate_join",
             "would turn a join into an empty relation, which a stream cannot start from",
         ),
-        ("decorrelate_lateral_join", "LATERAL is refused"),
         (
             "eliminate_duplicated_expr",
             "ORDER BY is lowered as it is written",

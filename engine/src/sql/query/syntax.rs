@@ -299,6 +299,12 @@ fn rewritten_call(function: &Function) -> Option<Expr> {
             let bytes = call(name, vec![(*text).clone(), string("base64pad".to_string())]);
             Some(cast(bytes, DataType::String(None)))
         }
+        ("grouping_id", _) => {
+            let mut renamed = function.clone();
+            let name = position_ident("grouping", &Expr::Function(function.clone()));
+            renamed.name = ObjectName::from(vec![name]);
+            Some(Expr::Function(renamed))
+        }
         ("e", []) => Some(double(&Expr::Value(
             Value::Number("2.718281828459045".to_string(), false).with_empty_span(),
         ))),

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt32Type};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt32Type, UInt64Type};
 
 use crate::error::ExecutionError;
 use crate::snapshot::int64_column;
 use crate::state::accumulators::inputs::counted_rows;
 use crate::state::accumulators::layout::{AggregateLayout, Primitive};
 use crate::state::group_table::{GroupIndex, GroupTable};
-use crate::state::key_columns::key_columns;
+use crate::state::key_columns::{key_columns, leading_key_column};
 use crate::state::keys::{KeyLayout, KeyPacker};
 
 /// The filters over one set, each with the primitives (indices) behind it.
@@ -30,6 +30,10 @@ pub(crate) struct DistinctSet {
     table: GroupTable,
     packer: KeyPacker,
     entries: Vec<GroupIndex>,
+    /// The pair that the next sweep looks at first.
+    cursor: usize,
+    /// Rows since the last sweep.
+    met: usize,
 }
 
 /// Rows whose value entered (+1) or left (-1) the set for one filter.
@@ -41,7 +45,8 @@ pub(crate) struct Transitions {
 }
 
 /// The sets that the distinct primitives of `layout` need over `input`.
-pub(crate) fn distinct_sets(layout: &AggregateLayout, input: &Schema) -> Vec<DistinctSet> {
+/// `id_type` is that of the numbers that groups are known by.
+pub(crate) fn distinct_sets(layout: &AggregateLayout, input: &Schema, id_type: DataType) -> Vec<DistinctSet> {
     let mut plans: Vec<(Vec<usize>, Filters)> = Vec::new();
     let primitives = layout.primitives.iter().enumerate();
     for (index, primitive) in primitives.filter(|(_, primitive)| primitive.distinct) {
@@ -59,7 +64,7 @@ pub(crate) fn distinct_sets(layout: &AggregateLayout, input: &Schema) -> Vec<Dis
         }
     }
     let set = |(arguments, filters): (Vec<usize>, Filters)| {
-        let group = Arc::new(Field::new("group", DataType::UInt32, false));
+        let group = Arc::new(Field::new("group", id_type.clone(), false));
         let values = arguments.iter().map(|&column| {
             // NULLs never reach the set.
             Arc::new(input.field(column).clone().with_nullable(false))
@@ -71,6 +76,8 @@ pub(crate) fn distinct_sets(layout: &AggregateLayout, input: &Schema) -> Vec<Dis
             filters,
             packer: KeyPacker::new(key),
             entries: Vec::new(),
+            cursor: 0,
+            met: 0,
         }
     };
     plans.into_iter().map(set).collect()
@@ -78,17 +85,18 @@ pub(crate) fn distinct_sets(layout: &AggregateLayout, input: &Schema) -> Vec<Dis
 
 impl DistinctSet {
     /// Adds (or, where signs say so, takes) the values of a batch; calls `apply` for each filter
-    /// with what entered and left.
+    /// with what entered and left. `ids` are the numbers of the rows' groups.
     pub fn update(
         &mut self,
         batch: &RecordBatch,
-        groups: &[GroupIndex],
+        ids: ArrayRef,
         signs: Option<&[i64]>,
         mut apply: impl FnMut(&[usize], &Transitions) -> Result<(), ExecutionError>,
     ) -> Result<(), ExecutionError> {
-        let valid = self.find_entries(batch, groups);
+        let valid = self.find_entries(batch, ids);
+        self.met += batch.num_rows();
         let mut transitions = Transitions::default();
-        transitions.signs.resize(groups.len(), 0);
+        transitions.signs.resize(batch.num_rows(), 0);
         for (offset, (filter, users)) in self.filters.iter().enumerate() {
             let counted = counted_rows(&selection(&self.arguments, *filter), batch);
             transitions.rows.clear();
@@ -132,11 +140,10 @@ impl DistinctSet {
     }
 
     /// Finds the entry of each row without NULLs; answers those rows unless they are all.
-    fn find_entries(&mut self, batch: &RecordBatch, groups: &[GroupIndex]) -> Option<Vec<u32>> {
+    fn find_entries(&mut self, batch: &RecordBatch, ids: ArrayRef) -> Option<Vec<u32>> {
         let valid = counted_rows(&selection(&self.arguments, None), batch);
-        let groups: ArrayRef = Arc::new(UInt32Array::from(groups.to_vec()));
         let arguments = self.arguments.iter().map(|&column| batch.column(column).clone());
-        let mut columns: Vec<ArrayRef> = std::iter::once(groups).chain(arguments).collect();
+        let mut columns: Vec<ArrayRef> = std::iter::once(ids).chain(arguments).collect();
         if let Some(rows) = &valid {
             let rows = UInt32Array::from(rows.clone());
             for column in &mut columns {
@@ -149,14 +156,32 @@ impl DistinctSet {
         valid
     }
 
-    /// The group of each pair, with the columns of its values and of its counts per filter.
-    pub fn freeze(&self) -> (Vec<GroupIndex>, Vec<(String, ArrayRef)>) {
+    /// The group of each pair, with the columns of its values and of its counts per filter; `group_of` knows
+    /// the groups by their ids, but for those that are no more.
+    pub fn freeze(
+        &self,
+        group_of: impl Fn(u64) -> Option<GroupIndex>,
+    ) -> (Vec<GroupIndex>, Vec<(String, ArrayRef)>) {
         let counts = |&entry: &GroupIndex| self.table.state(entry);
         let mut entries: Vec<GroupIndex> = (0..self.table.len() as GroupIndex).collect();
         entries.retain(|entry| counts(entry).iter().any(|&count| count != 0));
-        let mut keys = key_columns(&self.table, &entries).into_iter();
-        let groups = keys.next().expect("invariant: a pair starts with its group");
-        let groups = groups.as_primitive::<UInt32Type>().values().to_vec();
+        let groups = |entries: &[GroupIndex]| -> Vec<Option<GroupIndex>> {
+            let ids = leading_key_column(&self.table, entries);
+            match ids.data_type() {
+                DataType::UInt32 => {
+                    let ids = ids.as_primitive::<UInt32Type>().values().iter();
+                    ids.map(|&id| group_of(u64::from(id))).collect()
+                }
+                _ => {
+                    let ids = ids.as_primitive::<UInt64Type>().values().iter();
+                    ids.map(|&id| group_of(id)).collect()
+                }
+            }
+        };
+        let mut known = groups(&entries).into_iter();
+        entries.retain(|_| known.next().flatten().is_some());
+        let groups = groups(&entries).into_iter().flatten().collect();
+        let keys = key_columns(&self.table, &entries).into_iter().skip(1);
         let mut columns: Vec<(String, ArrayRef)> = Vec::new();
         for (number, values) in (0..).zip(keys) {
             columns.push((format!("value {number}"), values));
@@ -168,18 +193,39 @@ impl DistinctSet {
         (groups, columns)
     }
 
-    /// Takes back what `freeze` gave, of groups that have these numbers now.
-    pub fn thaw(&mut self, columns: &[ArrayRef], groups: &[GroupIndex]) {
+    /// Takes back what `freeze` gave, of groups that have these ids now.
+    pub fn thaw(&mut self, columns: &[ArrayRef], ids: ArrayRef) {
         let (values, counts) = columns.split_at(self.arguments.len());
-        let mut keys: Vec<ArrayRef> = vec![Arc::new(UInt32Array::from(groups.to_vec()))];
-        keys.extend(values.iter().cloned());
+        let rows = ids.len();
+        let keys: Vec<ArrayRef> = std::iter::once(ids).chain(values.iter().cloned()).collect();
         self.table
-            .find_or_insert(&mut self.packer, &keys, groups.len(), &mut self.entries);
+            .find_or_insert(&mut self.packer, &keys, rows, &mut self.entries);
         for (filter, counts) in counts.iter().enumerate() {
             let counts = counts.as_primitive::<Int64Type>().values();
             let mut states = self.table.states_mut();
             for (&entry, &count) in self.entries.iter().zip(counts) {
                 states.words::<1>(entry, filter)[0] = count as u64;
+            }
+        }
+    }
+
+    /// Looks at the next pairs and forgets those whose group is no more.
+    pub fn sweep(&mut self, is_live: impl Fn(u64) -> bool) {
+        const SWEEP_MIN: usize = 256;
+        if self.cursor >= self.table.len() {
+            self.cursor = 0;
+        }
+        let count = 2 * std::mem::take(&mut self.met) + SWEEP_MIN;
+        let end = self.table.len().min(self.cursor + count);
+        let pairs: Vec<GroupIndex> = (self.cursor as GroupIndex..end as GroupIndex).collect();
+        let ids = leading_key_column(&self.table, &pairs);
+        let ids = ids.as_primitive::<UInt64Type>();
+        self.cursor = end;
+        // From behind, so that what takes a removed pair's number was looked at, or lies behind all of these.
+        for (&pair, &id) in pairs.iter().zip(ids.values()).rev() {
+            if !is_live(id) {
+                self.table.remove(pair);
+                self.cursor -= 1;
             }
         }
     }

@@ -15,10 +15,12 @@ use datafusion_common::ScalarValue;
 use crate::error::ExecutionError;
 use crate::snapshot::{StateWriter, int64_column};
 use crate::state::accumulators::layout::{Kind, Primitive};
+use crate::state::accumulators::replay::state_fields;
 use crate::state::accumulators::side::{OrderedValue, Side, bytes_at, create};
 use crate::state::accumulators::state::GroupState;
 use crate::state::accumulators::update::split;
 use crate::state::group_table::GroupIndex;
+use crate::state::key_ages::KeyAges;
 use crate::state::key_columns::{bytes_column, named_keys};
 use crate::state::keys::KeyPacker;
 
@@ -50,6 +52,11 @@ impl GroupState {
         Ok(())
     }
 
+    /// Writes how old the groups are.
+    pub(crate) fn freeze_ages(&self, ages: &KeyAges, into: &mut StateWriter) -> Result<(), ExecutionError> {
+        ages.freeze(&self.table, &self.counted_groups(), into)
+    }
+
     /// Reads a table that `freeze` wrote, with `more` columns behind the keys. Table `groups` comes first.
     pub(crate) fn thaw(
         &mut self,
@@ -66,7 +73,10 @@ impl GroupState {
             None => self.thaw_words(columns, &groups),
             Some(("multiset", place)) => self.thaw_multiset(number(place), columns, &groups),
             Some(("accumulator", place)) => self.thaw_accumulators(number(place), columns, &groups)?,
-            Some(("distinct", set)) => self.distinct[number(set)].thaw(columns, &groups),
+            Some(("distinct", set)) => {
+                let ids = self.id_column(&groups);
+                self.distinct[number(set)].thaw(columns, ids);
+            }
             Some(_) => unreachable!("invariant: freeze writes no table {name}"),
         }
         Ok(())
@@ -120,7 +130,12 @@ impl GroupState {
         more: Shared<'_>,
         into: &mut StateWriter,
     ) -> Result<(), ExecutionError> {
-        let (groups, columns) = self.distinct[number].freeze();
+        let numbers = self.groups_by_id();
+        let group_of = |id: u64| match &numbers {
+            None => Some(id as GroupIndex),
+            Some(numbers) => numbers.get(&id).copied(),
+        };
+        let (groups, columns) = self.distinct[number].freeze(group_of);
         let mut all = self.frozen_keys(&groups, more);
         all.extend(columns);
         into.add_columns(&format!("distinct {number}"), 0, all, groups.len())
@@ -140,7 +155,7 @@ impl GroupState {
         else {
             unreachable!("invariant: the layout gave this place to DataFusion's accumulators")
         };
-        let fields = function.state_fields().map_err(failure)?;
+        let fields = state_fields(function, *retracts).map_err(failure)?;
         let (mut groups, mut rows) = (Vec::new(), Vec::new());
         let mut states: Vec<Vec<ScalarValue>> = vec![Vec::new(); fields.len()];
         for (group, entry) in (0..).zip(entries.iter_mut()) {

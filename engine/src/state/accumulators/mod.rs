@@ -13,9 +13,11 @@
 mod distinct;
 pub(crate) mod evaluate;
 pub(crate) mod frozen;
+mod group_ids;
 pub(crate) mod inputs;
 pub mod layout;
 mod partial;
+mod replay;
 pub(crate) mod side;
 mod state;
 mod update;

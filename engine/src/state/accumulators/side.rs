@@ -13,6 +13,7 @@ use datafusion_expr::Accumulator;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
 
 use crate::state::accumulators::inputs::{Rows, Values};
+use crate::state::accumulators::replay::retractable;
 use crate::state::group_table::GroupIndex;
 
 /// A value in a multiset.
@@ -105,6 +106,26 @@ impl Side {
         }
     }
 
+    /// Makes the entry of `group` that of a new group.
+    pub fn reset(&mut self, group: GroupIndex) {
+        let group = group as usize;
+        match self {
+            Side::Bytes(entries) => entries[group] = None,
+            Side::Multisets(entries) => entries[group] = BTreeMap::new(),
+            Side::Others { entries, .. } => entries[group] = OtherEntry::default(),
+        }
+    }
+
+    /// Forgets `group`; the last entry takes its place.
+    pub fn remove(&mut self, group: GroupIndex) {
+        let group = group as usize;
+        match self {
+            Side::Bytes(entries) => drop(entries.swap_remove(group)),
+            Side::Multisets(entries) => drop(entries.swap_remove(group)),
+            Side::Others { entries, .. } => drop(entries.swap_remove(group)),
+        }
+    }
+
     /// Forgets all entries.
     pub fn clear(&mut self) {
         match self {
@@ -188,11 +209,11 @@ pub(crate) fn update_others(
 
 /// A fresh accumulator of `function`.
 pub(crate) fn create(
-    function: &AggregateFunctionExpr,
+    function: &Arc<AggregateFunctionExpr>,
     retracts: bool,
 ) -> datafusion_common::Result<Box<dyn Accumulator>> {
     if retracts {
-        function.create_sliding_accumulator()
+        retractable(function)
     } else {
         function.create_accumulator()
     }

@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int8Array, RecordBatch};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, Int8Array, RecordBatch, UInt32Array, new_empty_array};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use crate::batch::Op;
 use crate::error::ExecutionError;
 use crate::plan::AggregateFunction;
 use crate::state::accumulators::distinct::{DistinctSet, distinct_sets};
+use crate::state::accumulators::group_ids::GroupIds;
 use crate::state::accumulators::inputs::{Rows, Values, counted_rows, values_of};
 use crate::state::accumulators::layout::{AggregateLayout, Kind, Primitive};
 use crate::state::accumulators::side::{
@@ -28,6 +29,8 @@ pub struct GroupState {
     pub(crate) table: GroupTable,
     pub(crate) sides: Vec<Side>,
     pub(crate) distinct: Vec<DistinctSet>,
+    /// What DISTINCT sets know groups by, where groups are forgotten one at a time.
+    ids: Option<GroupIds>,
 }
 
 impl GroupState {
@@ -56,13 +59,24 @@ impl GroupState {
                 other => unreachable!("invariant: {other:?} lies in the row"),
             });
         }
-        let distinct = distinct_sets(&layout, input);
+        let distinct = distinct_sets(&layout, input, DataType::UInt32);
         GroupState {
+            ids: None,
             table: GroupTable::new(key, layout.initial.clone()),
             sides,
             distinct,
             layout,
         }
+    }
+
+    /// An empty state whose groups can be forgotten one at a time.
+    pub fn with_removal(layout: Arc<AggregateLayout>, key: KeyLayout, input: &Schema) -> GroupState {
+        let mut state = GroupState::new(layout, key, input);
+        if !state.distinct.is_empty() {
+            state.distinct = distinct_sets(&state.layout, input, DataType::UInt64);
+            state.ids = Some(GroupIds::default());
+        }
+        state
     }
 
     /// The number of groups.
@@ -119,6 +133,49 @@ impl GroupState {
     pub(crate) fn grow_sides(&mut self) {
         let groups = self.table.len();
         self.sides.iter_mut().for_each(|side| side.grow(groups));
+        if let Some(ids) = &mut self.ids {
+            ids.grow(groups);
+        }
+    }
+
+    /// Makes `group` a new one with the same key.
+    pub fn reset(&mut self, group: GroupIndex) {
+        self.table.reset(group);
+        self.sides.iter_mut().for_each(|side| side.reset(group));
+        if let Some(ids) = &mut self.ids {
+            ids.reset(group);
+        }
+    }
+
+    /// Forgets `group`; the last one has its number from now on.
+    pub fn remove(&mut self, group: GroupIndex) {
+        self.table.remove(group);
+        self.sides.iter_mut().for_each(|side| side.remove(group));
+        if let Some(ids) = &mut self.ids {
+            ids.remove(group);
+        }
+    }
+
+    /// What DISTINCT sets know `groups` by.
+    pub(crate) fn id_column(&self, groups: &[GroupIndex]) -> ArrayRef {
+        match &self.ids {
+            Some(ids) => ids.column(groups),
+            None => Arc::new(UInt32Array::from(groups.to_vec())),
+        }
+    }
+
+    /// The groups by what DISTINCT sets know them by; `None` where that is their number.
+    pub(crate) fn groups_by_id(&self) -> Option<BTreeMap<u64, GroupIndex>> {
+        self.ids.as_ref().map(GroupIds::groups)
+    }
+
+    /// Gives up a few of the DISTINCT values of groups that were forgotten.
+    pub fn sweep_distinct(&mut self) {
+        if let Some(ids) = &self.ids {
+            for set in &mut self.distinct {
+                set.sweep(|id| ids.is_live(id));
+            }
+        }
     }
 
     /// Folds the rows of `batch` into their groups; `signs` as [`signs`] gives them.
@@ -164,8 +221,12 @@ impl GroupState {
             last = Some((primitive, counted));
         }
         let mut distinct = std::mem::take(&mut self.distinct);
+        let ids: ArrayRef = match distinct.is_empty() {
+            true => new_empty_array(&DataType::UInt32),
+            false => self.id_column(groups),
+        };
         for set in &mut distinct {
-            set.update(batch, groups, signs, |users, transitions| {
+            set.update(batch, ids.clone(), signs, |users, transitions| {
                 for &user in users {
                     let rows = Rows::Some(&transitions.rows);
                     let signs = Some(transitions.signs.as_slice());
@@ -271,6 +332,7 @@ impl GroupState {
         self.table.clear();
         self.sides.iter_mut().for_each(Side::clear);
         self.distinct.iter_mut().for_each(DistinctSet::clear);
+        self.ids = self.ids.take().map(|_| GroupIds::default());
     }
 
     /// Bytes allocated.
@@ -282,12 +344,12 @@ impl GroupState {
                 .iter()
                 .map(DistinctSet::allocated_bytes)
                 .sum::<usize>()
+            + self.ids.as_ref().map_or(0, GroupIds::allocated_bytes)
     }
 }
 
 /// The values of a column for a multiset; `None` for texts.
 fn multiset_values(column: &ArrayRef) -> Option<Values> {
-    use arrow::datatypes::DataType;
     match column.data_type() {
         DataType::Utf8 | DataType::Binary => None,
         DataType::Decimal128(_, _) => Some(values_of(Kind::MinDecimal, column)),

@@ -67,7 +67,7 @@ fn emit_ends_a_statement_and_is_never_an_alias() {
         "SELECT emit FROM t ORDER BY emit",
     );
     check("SELECT a AS emit, b FROM t", "SELECT a AS emit, b FROM t");
-    let usage = "use EMIT CHANGES, EMIT CHANGES EVERY ROW or EMIT FINAL";
+    let usage = "use EMIT CHANGES, EMIT EVERY 10s, EMIT CHANGES EVERY ROW or EMIT FINAL, and TIMEOUT 30s behind any of them";
     check(
         "SELECT a FROM t EMIT",
         &format!("error: EMIT does not say what (line 1, column 17); {usage}"),
@@ -84,13 +84,23 @@ fn emit_ends_a_statement_and_is_never_an_alias() {
     );
     check(
         "SELECT a FROM t EMIT EVERY INTERVAL '1' SECOND",
-        &format!("error: this form of EMIT is not supported yet (line 1, column 17); {usage}"),
+        "SELECT a FROM t | Every(1000000)",
     );
     check(
         "SELECT a FROM t EMIT CHANGES EVERY 5s",
-        &format!(
-            "error: EMIT CHANGES EVERY with an interval is not supported yet (line 1, column 17); {usage}"
-        ),
+        "SELECT a FROM t | Every(5000000)",
+    );
+    check(
+        "SELECT a FROM t EMIT EVERY 5s x",
+        &format!("error: nothing may follow EMIT (line 1, column 31); {usage}"),
+    );
+    check(
+        "SELECT a FROM t EMIT EVERY INTERVAL '-1' SECOND",
+        "error: an interval of EMIT is longer than nothing (line 1, column 28); write for instance EMIT EVERY 10s",
+    );
+    check(
+        "SELECT a FROM t EMIT EARLY",
+        &format!("error: this form of EMIT is not supported yet (line 1, column 17); {usage}"),
     );
     check(
         "SELECT a FROM t EMIT FINAL LATE DATA TO x",
@@ -99,6 +109,22 @@ fn emit_ends_a_statement_and_is_never_an_alias() {
     check(
         "CREATE TABLE t (a INT) EMIT CHANGES",
         "error: EMIT belongs to a query (line 1, column 24)",
+    );
+}
+
+#[test]
+fn distinctness_binds_as_a_comparison_does() {
+    check(
+        "SELECT * FROM t WHERE a IS NOT DISTINCT FROM b AND c IS DISTINCT FROM d + 1 OR e",
+        "SELECT * FROM t WHERE a IS NOT DISTINCT FROM b AND c IS DISTINCT FROM d + 1 OR e",
+    );
+    let tree = |sql: &str| format!("{:?}", parse(sql));
+    assert!(tree("SELECT * FROM t WHERE a IS NOT DISTINCT FROM b AND c").contains("op: And"));
+    assert!(
+        !tree("SELECT * FROM t WHERE a IS NOT DISTINCT FROM (b AND c)").contains("selection: Some(BinaryOp")
+    );
+    assert!(
+        tree("SELECT * FROM t WHERE a IS NOT DISTINCT FROM b AND c").contains("selection: Some(BinaryOp")
     );
 }
 
