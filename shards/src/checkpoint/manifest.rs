@@ -38,7 +38,7 @@ pub struct FileEntry {
     pub name: String,
     /// Its length.
     pub bytes: u64,
-    /// The CRC-32 of all of it.
+    /// The CRC-32 of all but its last four bytes, which hold it: with them every file's would be the same.
     pub crc32: u32,
 }
 
@@ -48,7 +48,7 @@ impl FileEntry {
         FileEntry {
             name,
             bytes: bytes.len() as u64,
-            crc32: crc32fast::hash(bytes),
+            crc32: checksum(bytes),
         }
     }
 
@@ -65,11 +65,15 @@ impl FileEntry {
                 self.bytes
             ));
         }
-        match crc32fast::hash(bytes) == self.crc32 {
+        match checksum(bytes) == self.crc32 {
             true => Ok(()),
             false => Err(format!("the checksum of {} is wrong", self.name)),
         }
     }
+}
+
+fn checksum(bytes: &[u8]) -> u32 {
+    crc32fast::hash(&bytes[..bytes.len().saturating_sub(size_of::<u32>())])
 }
 
 impl Manifest {
@@ -148,6 +152,18 @@ pub(crate) mod tests {
             changed[at] ^= 1 << (at % 8);
             assert!(Manifest::decode(&changed).is_err(), "changed at {at}");
         }
+    }
+
+    #[test]
+    fn a_whole_file_of_another_epoch_is_not_taken_for_this_ones() {
+        use crate::checkpoint::codec::{encode, tests::sample};
+        let (mine, other) = (
+            encode(&sample(3)).expect("encoded"),
+            encode(&sample(4)).expect("encoded"),
+        );
+        let entry = FileEntry::new("shard-1.snapshot".into(), &mine);
+        assert_eq!(entry.check(&mine), Ok(()));
+        assert!(entry.check(&other).is_err());
     }
 
     #[test]
