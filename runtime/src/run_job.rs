@@ -143,8 +143,15 @@ pub fn run_job(job: &Job, options: &RunOptions) -> Result<RunReport, RunError> {
     };
     let cpu_before = resources::cpu_time();
     let (events, receiver) = channel();
-    let Assembly { view, wakers, makers } =
-        assembly::assemble(&job.plan, shards, options.batch_rows, &connectors, clock, &events, epochs);
+    let Assembly { view, wakers, makers } = assembly::assemble(
+        &job.plan,
+        shards,
+        options.batch_rows,
+        &connectors,
+        clock,
+        &events,
+        epochs,
+    );
     let control_options = ControlOptions {
         progress: options.progress,
         histogram_directory: options.histogram_directory.as_deref(),
