@@ -88,6 +88,6 @@ pub fn answer(
     let deals: Vec<Deal> = (0..sources(&plan))
         .map(|_| Deal::random(rows.num_rows(), scenario.shards, &mut random))
         .collect();
-    let world = World::new(&scenario, &plan, rows, &deals, random, Trace::new(false));
+    let world = World::new(&scenario, &plan, rows, &deals, random, Trace::new(false), None);
     Ok(world.run()?.answer)
 }

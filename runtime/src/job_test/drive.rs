@@ -183,6 +183,8 @@ impl Drive {
                 sinks,
                 endpoint,
                 control: control.clone(),
+                snapshots: None,
+                restore: None,
                 config: ShardConfig::default(),
             };
             let shard = Shard::new(parts).map_err(|error| error.to_string())?;
