@@ -98,7 +98,7 @@ fn joins_need_something_to_join_by() {
         "SELECT a.id FROM a JOIN b FOR SYSTEM_TIME AS OF a.v AS r ON a.k = r.k",
         "FOR SYSTEM_TIME AS OF needs the event time of the left table, and `a.v` is not",
         (1, 1),
-        "`ts`",
+        "name the column that WATERMARK FOR is declared on",
     );
     check_refused(
         "SELECT id FROM a WHERE v > ALL (SELECT v FROM b)",

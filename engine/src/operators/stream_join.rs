@@ -48,6 +48,18 @@ const PAIRS_MAX: usize = 16_384;
 /// Keys that are worth renumbering once most of them have no rows.
 const IDLE_KEYS_MIN: usize = 4_096;
 
+/// Rows of one side as they are met, all of the same length.
+#[derive(Clone, Copy)]
+struct MetRows<'b> {
+    rows: &'b RecordBatch,
+    /// What each row says; empty where all are added.
+    ops: &'b [i8],
+    groups: &'b [GroupIndex],
+    /// Where each is kept.
+    ids: &'b [RowId],
+    hashes: &'b [u64],
+}
+
 /// The join operator of two streams.
 pub struct StreamJoin {
     spec: StreamJoinSpec,
@@ -237,13 +249,16 @@ impl StreamJoin {
     fn join_counted(
         &mut self,
         side: usize,
-        rows: &RecordBatch,
-        ops: &[i8],
-        groups: &[GroupIndex],
-        ids: &mut [RowId],
-        hashes: &[u64],
+        met: MetRows<'_>,
         out: &mut Output,
     ) -> Result<(), ExecutionError> {
+        let MetRows {
+            rows,
+            ops,
+            groups,
+            ids,
+            hashes,
+        } = met;
         let mut row = 0;
         while row < rows.num_rows() {
             let mut pairs = Pairs::default();
@@ -533,25 +548,39 @@ impl Operator for StreamJoin {
         let ops: &[i8] = ops.as_ref().map_or(&[], |ops| ops.values());
         let all_add = ops.iter().all(|&op| Op::from_code(op).is_addition());
         if all_add {
-            let mut ids = self.keep(input, &rows, ops, &groups, &hashes, out)?;
+            let ids = self.keep(input, &rows, ops, &groups, &hashes, out)?;
             if self.spec.ttl_us[input].is_some() {
                 self.sides[input].note_arrival(out.arrival());
             }
             if self.spec.kind == JoinKind::Inner {
                 return self.join_plain(input, &rows, &groups, out);
             }
-            return self.join_counted(input, &rows, ops, &groups, &mut ids, &hashes, out);
+            let met = MetRows {
+                rows: &rows,
+                ops,
+                groups: &groups,
+                ids: &ids,
+                hashes: &hashes,
+            };
+            return self.join_counted(input, met, out);
         }
         // Rows that add are kept as they are met, so that a later row of the batch can take them back.
         for (start, end) in runs(ops) {
             let part = rows.slice(start, end - start);
             let (ops, groups) = (&ops[start..end], &groups[start..end]);
             let hashes = &hashes[start..end];
-            let mut ids = self.keep(input, &part, ops, groups, hashes, out)?;
+            let ids = self.keep(input, &part, ops, groups, hashes, out)?;
             if self.spec.ttl_us[input].is_some() {
                 self.sides[input].note_arrival(out.arrival());
             }
-            self.join_counted(input, &part, ops, groups, &mut ids, hashes, out)?;
+            let met = MetRows {
+                rows: &part,
+                ops,
+                groups,
+                ids: &ids,
+                hashes,
+            };
+            self.join_counted(input, met, out)?;
         }
         Ok(())
     }

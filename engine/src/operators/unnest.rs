@@ -31,10 +31,7 @@ struct Elements {
 impl Unnest {
     /// The operator of `spec`; output = input columns, the element, then its place.
     pub fn new(spec: &UnnestSpec, output: SchemaRef) -> Unnest {
-        Unnest {
-            spec: spec.clone(),
-            output,
-        }
+        Unnest { spec: *spec, output }
     }
 
     fn emit(&self, batch: &Batch, found: &mut Elements, out: &mut Output) -> Result<(), ExecutionError> {

@@ -110,7 +110,9 @@ impl Builder<'_> {
                     "write FOR SYSTEM_TIME AS OF with `{}`",
                     left.schema.field(time).name()
                 ),
-                None => "declare WATERMARK FOR a time column of the left table".to_string(),
+                None => {
+                    "name the column that WATERMARK FOR is declared on; the left table needs one".to_string()
+                }
             };
             return Err(self
                 .error(format!(

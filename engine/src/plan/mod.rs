@@ -32,6 +32,7 @@ mod lower_join;
 mod lower_over;
 mod lower_rank;
 mod lower_scan;
+mod lower_sink;
 mod lower_sort;
 mod lower_temporal;
 pub(crate) mod lower_unnest;

@@ -126,8 +126,9 @@ impl SnapshotSink for Keeper {
     }
 }
 
-/// Time between the end of a job and its restart.
-const RESTART_NS: Nanos = 1_000_000_000;
+/// Time between the end of a job and its restart: a restart after every row must not make state older than
+/// the second that a time to live is in these programs.
+const RESTART_NS: Nanos = 100_000_000;
 
 /// A job that runs.
 pub struct Drive {

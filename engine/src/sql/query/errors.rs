@@ -202,6 +202,7 @@ fn known_form(text: &str, syntax: &impl Visit) -> Option<SqlError> {
     }
     if let Some(places) = text.split("require unique expression names").nth(1) {
         let name = between(places, "expression \"", "\" at position").unwrap_or("");
+        let name = name.rsplit(" AS ").next().unwrap_or(name);
         let plain = name.bytes().all(|byte| byte != b'(' && byte != b' ');
         let name = name.rsplit('.').next().filter(|_| plain).unwrap_or(name);
         let error = SqlError::new(format!("two columns of the query are named `{name}`"))
