@@ -214,7 +214,10 @@ mod tests {
     use super::*;
     use arrow::datatypes::Int64Type;
 
-    fn decode(envelope: Envelope, text: &str) -> (Vec<(&'static str, Option<i64>)>, Vec<(usize, String)>) {
+    /// Op and value of each row, place and text of each fault.
+    type Found = (Vec<(&'static str, Option<i64>)>, Vec<(usize, String)>);
+
+    fn decode(envelope: Envelope, text: &str) -> Found {
         let wanted = Schema::new(vec![Arc::new(Field::new("v", DataType::Int64, true)), op_field()]);
         let mut decoder =
             ChangelogDecoder::new(Arc::new(wanted), envelope, NdjsonOptions::default()).unwrap();

@@ -375,9 +375,9 @@ mod tests {
         for batch in out.take() {
             let keys = batch.column(0).as_primitive::<Int64Type>().clone();
             let times: Vec<_> = (1..4).map(|column| micros(batch.column(column))).collect();
-            for row in 0..batch.len() {
+            for (row, &key) in keys.values().iter().enumerate() {
                 found.push((
-                    keys.value(row),
+                    key,
                     times[0][row] / 1_000,
                     times[1][row] / 1_000,
                     times[2][row] / 1_000,

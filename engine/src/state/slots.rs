@@ -276,7 +276,7 @@ mod tests {
     fn what_is_left_is_found_while_rows_go_and_are_renumbered() {
         let mut slots = Slots::new();
         // Few different hashes: long walks, with holes in them.
-        let hash = |row: u32| (row % 97 << 24 | row % 7).max(1);
+        let hash = |row: u32| (((row % 97) << 24) | (row % 7)).max(1);
         for row in 0..10_000 {
             slots.insert(hash(row), row);
         }

@@ -199,7 +199,7 @@ impl Results {
         };
         if let Some(other) = row
             .keys()
-            .find(|name| !is_column(name) && !(op.is_some() && *name == "op"))
+            .find(|name| !(is_column(name) || op.is_some() && *name == "op"))
         {
             return Err(format!(
                 "the result has no column '{other}'; {}",

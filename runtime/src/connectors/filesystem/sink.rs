@@ -112,7 +112,7 @@ impl SinkDirectory {
         for entry in std::fs::read_dir(&self.path).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if !epoch_of(&name, job).is_some_and(|written| written > epoch) {
+            if epoch_of(&name, job).is_none_or(|written| written <= epoch) {
                 continue;
             }
             if name.ends_with(".inprogress") {
