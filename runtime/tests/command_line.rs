@@ -187,6 +187,50 @@ fn a_followed_file_yields_rows_that_are_appended() {
 }
 
 #[test]
+fn windows_over_a_pipe_come_out_while_it_is_open_on_any_number_of_shards() {
+    let folder = folder("open_pipe");
+    let sql = "CREATE TABLE bid (auction BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) \
+               WITH ('connector' = 'stdin', 'format' = 'json'); \
+               SELECT window_start, auction, COUNT(*) AS n \
+               FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '10' SECOND)) \
+               GROUP BY window_start, window_end, auction;";
+    for shards in ["1", "2", "5"] {
+        let mut child = velocore(&folder, &["run", "--shards", shards, "-e", sql])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let mut results = BufReader::new(child.stdout.take().unwrap()).lines();
+        for start in [10, 20, 30] {
+            for auction in 0..20 {
+                writeln!(
+                    input,
+                    r#"{{"auction": {auction}, "ts": "2024-01-01 00:00:{start}.000"}}"#
+                )
+                .unwrap();
+            }
+            input.flush().unwrap();
+            // The window before is complete; this one is not.
+            let complete = if start == 10 { 0 } else { 20 };
+            let mut found: Vec<String> = results.by_ref().take(complete).map(Result::unwrap).collect();
+            found.sort();
+            let before = start - 10;
+            let mut expected: Vec<String> = (0..complete)
+                .map(|auction| {
+                    let start = format!("2024-01-01 00:00:{before}.000");
+                    format!(r#"{{"window_start":"{start}","auction":{auction},"n":1}}"#)
+                })
+                .collect();
+            expected.sort();
+            assert_eq!(found, expected, "{shards} shards");
+        }
+        drop(input);
+        assert_eq!(results.count(), 20, "{shards} shards");
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
 fn a_missing_file_is_named() {
     check_failure(
         &folder("missing"),

@@ -130,6 +130,23 @@ impl Encoder for DebeziumEncoder {
     }
 }
 
+/// The values of a column as JSON, one after the other; `None` for NULL.
+///
+/// # Errors
+/// The type is none of SQL's.
+pub(crate) fn json_texts(column: &ArrayRef, mut take: impl FnMut(Option<&str>)) -> Result<(), FormatError> {
+    let column = viewable(column)?;
+    let view = view(column.as_ref());
+    let mut json = Vec::new();
+    for row in 0..column.len() {
+        json.clear();
+        write_value(&view, row, TimestampFormat::Sql, &mut json);
+        let text = std::str::from_utf8(&json).expect("invariant: JSON is made of valid text");
+        take((!view.is_null(row)).then_some(text));
+    }
+    Ok(())
+}
+
 /// Appends the value of `row` as JSON.
 pub(super) fn write_value(view: &View<'_>, row: usize, format: TimestampFormat, out: &mut Vec<u8>) {
     if view.is_null(row) {

@@ -14,6 +14,9 @@ use crate::functions::native::{NativeFunction, column, micros};
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
     let part =
         |name, evaluation| NativeFunction::coercing(name, one_instant, |_| Ok(DataType::Int64), evaluation);
+    let time_part = |name, evaluation| {
+        NativeFunction::coercing(name, instant_or_time, |_| Ok(DataType::Int64), evaluation)
+    };
     vec![
         NativeFunction::coercing("extract", unit_and_instant, |_| Ok(DataType::Int64), extract).shared(),
         part("year", |args| parts(args, year)).shared(),
@@ -25,9 +28,9 @@ pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
             .with_aliases(&["day"])
             .shared(),
         part("dayofweek", |args| parts(args, day_of_week)).shared(),
-        part("hour", |args| parts(args, hour)).shared(),
-        part("minute", |args| parts(args, minute)).shared(),
-        part("second", |args| parts(args, second)).shared(),
+        time_part("hour", |args| parts(args, hour)).shared(),
+        time_part("minute", |args| parts(args, minute)).shared(),
+        time_part("second", |args| parts(args, second)).shared(),
     ]
 }
 
@@ -49,6 +52,15 @@ fn one_instant(types: &[DataType]) -> Result<Vec<DataType>> {
     }
 }
 
+/// An instant, or a time of day.
+fn instant_or_time(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types {
+        [DataType::Time32(_) | DataType::Time64(_)] => Ok(vec![DataType::Time64(TimeUnit::Microsecond)]),
+        [argument] if instant_type(argument).is_some() => one_instant(types),
+        _ => plan_err!("the argument must be one TIME, DATE or TIMESTAMP"),
+    }
+}
+
 fn unit_and_instant(types: &[DataType]) -> Result<Vec<DataType>> {
     match types {
         [unit, instant] if unit.is_string() && instant_type(instant).is_some() => {
@@ -56,6 +68,10 @@ fn unit_and_instant(types: &[DataType]) -> Result<Vec<DataType>> {
                 .chain(instant_type(instant))
                 .collect())
         }
+        [unit, time] if unit.is_string() => match instant_or_time(std::slice::from_ref(time)) {
+            Ok(coerced) => Ok([vec![DataType::Utf8], coerced].concat()),
+            Err(_) => plan_err!("EXTRACT needs a unit and a TIME, DATE or TIMESTAMP"),
+        },
         _ => plan_err!("EXTRACT needs a unit and a DATE or TIMESTAMP"),
     }
 }
@@ -64,8 +80,14 @@ fn extract(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
     let ColumnarValue::Scalar(ScalarValue::Utf8(Some(unit))) = &args.args[0] else {
         return exec_err!("EXTRACT needs a fixed unit");
     };
-    let part = part_named(unit)?;
-    apply(&column(args, 1)?, part)
+    let values = column(args, 1)?;
+    let is_of_time = ["HOUR", "MINUTE", "SECOND", "MILLISECOND", "MICROSECOND"]
+        .iter()
+        .any(|name| unit.to_ascii_uppercase().trim_end_matches('S') == *name);
+    if matches!(values.data_type(), DataType::Time64(_)) && !is_of_time {
+        return exec_err!("a TIME has no {}", unit.to_ascii_uppercase());
+    }
+    apply(&values, part_named(unit)?)
 }
 
 fn parts(args: &ScalarFunctionArgs, part: fn(i64) -> i64) -> Result<ArrayRef> {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
-use datafusion_common::{Result, plan_err};
-use datafusion_expr::{ScalarFunctionArgs, ScalarUDF};
+use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
+use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 use datafusion_functions::crypto;
 
 use crate::functions::native::{NativeFunction, TextArgument};
@@ -19,6 +19,7 @@ pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
     let text = |_: &[DataType]| Ok(DataType::Utf8);
     vec![
         NativeFunction::coercing("sha1", one_text, text, sha1).shared(),
+        NativeFunction::coercing("sha2", text_and_length, text, sha2).shared(),
         NativeFunction::coercing("md5", one_text, text, |args| delegate(args, &crypto::md5())).shared(),
         NativeFunction::coercing("sha224", one_text, text, |args| delegate(args, &crypto::sha224())).shared(),
         NativeFunction::coercing("sha256", one_text, text, |args| delegate(args, &crypto::sha256())).shared(),
@@ -32,6 +33,31 @@ fn one_text(types: &[DataType]) -> Result<Vec<DataType>> {
         1 => Ok(vec![DataType::Utf8]),
         _ => plan_err!("a digest needs one STRING"),
     }
+}
+
+fn text_and_length(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types {
+        [_, length] if length.is_integer() => Ok(vec![DataType::Utf8, DataType::Int64]),
+        _ => plan_err!("SHA2 needs a STRING and the length of the digest: 224, 256, 384 or 512"),
+    }
+}
+
+/// The SHA2 digest of a fixed length.
+fn sha2(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
+    let ColumnarValue::Scalar(ScalarValue::Int64(Some(length))) = &args.args[1] else {
+        return exec_err!("SHA2 needs a fixed length of the digest: 224, 256, 384 or 512");
+    };
+    let function = match length {
+        224 => crypto::sha224(),
+        256 => crypto::sha256(),
+        384 => crypto::sha384(),
+        512 => crypto::sha512(),
+        other => return exec_err!("a SHA2 digest has 224, 256, 384 or 512 bits, not {other}"),
+    };
+    let mut of_text = args.clone();
+    of_text.args.truncate(1);
+    of_text.arg_fields.truncate(1);
+    delegate(&of_text, &function)
 }
 
 /// DataFusion's digest, its bytes in hexadecimal.

@@ -1,4 +1,5 @@
-//! JSON_VALUE, JSON_QUERY and JSON_EXISTS with the simple paths that select one value: `$.a.b[0]`.
+//! JSON_VALUE, JSON_QUERY and JSON_EXISTS with the simple paths that select one value: `$.a.b[0]`; values as
+//! JSON and back: JSON_STRING, JSON_QUOTE, JSON_UNQUOTE.
 //!
 //! **Invariant.** Text that is not JSON is NULL (or does not exist), as Flink's NULL ON ERROR.
 
@@ -6,11 +7,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanBuilder, StringBuilder};
 use arrow::datatypes::DataType;
-use datafusion_common::{Result, exec_err, plan_err};
-use datafusion_expr::{ScalarFunctionArgs, ScalarUDF};
+use datafusion_common::{Result, exec_datafusion_err, exec_err, plan_err};
+use datafusion_expr::{ScalarFunctionArgs, ScalarUDF, Signature, Volatility};
 use serde_json::Value;
 
-use crate::functions::native::{NativeFunction, TextArgument};
+use crate::formats::encode_ndjson::json_texts;
+use crate::functions::native::{NativeFunction, TextArgument, column};
 
 /// The functions of this family.
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
@@ -19,6 +21,15 @@ pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
         NativeFunction::coercing("json_value", two_texts, text, |args| select(args, scalar_text)).shared(),
         NativeFunction::coercing("json_query", two_texts, text, |args| select(args, nested_text)).shared(),
         NativeFunction::coercing("json_exists", two_texts, |_| Ok(DataType::Boolean), exists).shared(),
+        NativeFunction::new(
+            "json_string",
+            Signature::any(1, Volatility::Immutable),
+            text,
+            string,
+        )
+        .shared(),
+        NativeFunction::coercing("json_quote", one_text, text, string).shared(),
+        NativeFunction::coercing("json_unquote", one_text, text, unquote).shared(),
     ]
 }
 
@@ -27,6 +38,33 @@ fn two_texts(types: &[DataType]) -> Result<Vec<DataType>> {
         2 => Ok(vec![DataType::Utf8; 2]),
         _ => plan_err!("the function needs a STRING that holds JSON and a path such as '$.a.b[0]'"),
     }
+}
+
+fn one_text(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types.len() {
+        1 => Ok(vec![DataType::Utf8]),
+        _ => plan_err!("the function needs one STRING"),
+    }
+}
+
+/// A value of any type as JSON; of a STRING that is its text in quotes.
+fn string(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
+    let mut found = StringBuilder::with_capacity(args.number_rows, args.number_rows * 16);
+    json_texts(&column(args, 0)?, |json| found.append_option(json))
+        .map_err(|error| exec_datafusion_err!("{error}"))?;
+    Ok(Arc::new(found.finish()))
+}
+
+/// The text of a JSON string; what is none stays as it is.
+fn unquote(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
+    let texts = TextArgument::of(args, 0)?;
+    let mut found = StringBuilder::with_capacity(args.number_rows, texts.bytes(args.number_rows));
+    for row in 0..args.number_rows {
+        let text = texts.get(row);
+        let unquoted = text.and_then(|text| serde_json::from_str::<String>(text).ok());
+        found.append_option(unquoted.as_deref().or(text));
+    }
+    Ok(Arc::new(found.finish()))
 }
 
 /// One step of a path.

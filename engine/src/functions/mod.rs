@@ -7,12 +7,16 @@
 //!
 //! **Invariant.** Results depend on arguments alone: functions of the clock or of chance are refused.
 
+mod arrays;
 mod average;
 mod calendar;
 mod civil;
 mod date_format;
+mod decimal_arithmetic;
 mod digests;
+mod encodings;
 mod json;
+mod maps;
 mod native;
 pub(crate) mod not_null;
 mod padding;
@@ -22,6 +26,7 @@ mod query_parameter;
 mod ranks;
 mod registry;
 mod regular_expressions;
+mod roots;
 pub(crate) mod shift_timestamp;
 mod split_index;
 mod strings;
@@ -45,7 +50,7 @@ pub use registry::Functions;
 /// What is wrong with the literal `text` as argument `index` of function `name` (in lower case).
 pub(crate) fn check_literal(name: &str, index: usize, text: &str) -> Result<(), String> {
     match (name, index) {
-        ("regexp_extract" | "regexp_substr" | "regexp" | "regexp_replace", 1) => {
+        ("regexp_extract" | "regexp_extract_all" | "regexp_substr" | "regexp" | "regexp_replace", 1) => {
             regular_expressions::check_pattern(text)
         }
         ("date_format" | "to_timestamp" | "to_date" | "unix_timestamp" | "from_unixtime", 1) => {

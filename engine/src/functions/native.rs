@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType};
 use datafusion_common::{Result, ScalarValue, exec_datafusion_err};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
@@ -179,8 +179,13 @@ pub(crate) fn column(args: &ScalarFunctionArgs, index: usize) -> Result<ArrayRef
     args.args[index].to_array(args.number_rows)
 }
 
-/// Instants of any precision as microseconds since the epoch.
+/// Instants of any precision as microseconds since the epoch; times of day as those since midnight.
 pub(crate) fn micros(instants: &ArrayRef) -> Result<PrimitiveArray<TimestampMicrosecondType>> {
+    if let DataType::Time64(TimeUnit::Microsecond) = instants.data_type() {
+        return Ok(instants
+            .as_primitive::<Time64MicrosecondType>()
+            .reinterpret_cast());
+    }
     let plain = cast(instants, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
     Ok(plain.as_primitive::<TimestampMicrosecondType>().clone())
 }

@@ -1,13 +1,14 @@
-//! Syntax that is not a plain call: `EXTRACT`, `POSITION`, `SUBSTRING`, and aggregates in SQL's types.
+//! Syntax that is not a plain call: `EXTRACT`, `POSITION`, `SUBSTRING`, and operators and aggregates in SQL's types.
 
 use arrow::datatypes::DataType;
-use datafusion_common::Result;
 use datafusion_common::tree_node::TreeNode;
+use datafusion_common::{DFSchema, Result, ScalarValue};
 use datafusion_expr::expr::AggregateFunction;
-use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr};
-use datafusion_expr::{Expr, cast};
+use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr};
+use datafusion_expr::{Expr, ExprSchemable, cast, lit};
+use sqlparser::ast::BinaryOperator;
 
-use crate::functions::Functions;
+use crate::functions::{Functions, decimal_arithmetic};
 
 /// Plans Flink's special syntax as calls of our functions.
 #[derive(Debug)]
@@ -22,6 +23,16 @@ fn planned(name: &str, arguments: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>>
 
 fn contains_cast(expression: &Expr) -> Result<bool> {
     expression.exists(|node| Ok(matches!(node, Expr::Cast(_) | Expr::TryCast(_))))
+}
+
+/// A whole number as Flink types it: INT if it fits.
+fn short_literal(operand: Expr) -> Expr {
+    match operand {
+        Expr::Literal(ScalarValue::Int64(Some(number)), _) if i32::try_from(number).is_ok() => {
+            lit(number as i32)
+        }
+        other => other,
+    }
 }
 
 impl ExprPlanner for FlinkExpressions {
@@ -53,6 +64,28 @@ impl ExprPlanner for FlinkExpressions {
             Expr::AggregateFunction(call),
             target,
         )))
+    }
+
+    /// Arithmetic of DECIMALs whose type in Flink is not Arrow's.
+    fn plan_binary_op(
+        &self,
+        operation: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawBinaryExpr>> {
+        let choose = match operation.op {
+            BinaryOperator::Divide => decimal_arithmetic::division,
+            BinaryOperator::Multiply => decimal_arithmetic::multiplication,
+            _ => return Ok(PlannerResult::Original(operation)),
+        };
+        let operands = [operation.left.clone(), operation.right.clone()].map(short_literal);
+        let types = (operands[0].get_type(schema)?, operands[1].get_type(schema)?);
+        let Some(name) = choose(&types.0, &types.1) else {
+            return Ok(PlannerResult::Original(operation));
+        };
+        let function = Functions::library()
+            .scalar(name)
+            .expect("invariant: operators name registered functions");
+        Ok(PlannerResult::Planned(function.call(operands.to_vec())))
     }
 
     fn plan_extract(&self, arguments: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {

@@ -14,8 +14,9 @@ use datafusion_functions_nested::planner::{FieldAccessPlanner, NestedFunctionPla
 use datafusion_functions_window::planner::WindowFunctionPlanner;
 
 use crate::functions::{
-    CLOCK_AND_CHANCE, average, calendar, date_format, digests, json, padding, planner, positional, ranks,
-    regular_expressions, split_index, strings, temporal, text, time_arithmetic, time_reading, total, url,
+    CLOCK_AND_CHANCE, arrays, average, calendar, date_format, decimal_arithmetic, digests, encodings, json,
+    maps, padding, planner, positional, ranks, regular_expressions, roots, split_index, strings, temporal,
+    text, time_arithmetic, time_reading, total, url,
 };
 
 /// DataFusion's functions that speak of DataFusion itself or of Arrow's types.
@@ -36,20 +37,21 @@ const FOREIGN: [&str; 13] = [
 ];
 
 /// (Flink's name, the name of the function that means the same.)
-const SYNONYMS: [(&str, &str); 13] = [
+const SYNONYMS: [(&str, &str); 14] = [
     ("ifnull", "coalesce"),
     ("ceiling", "ceil"),
     ("truncate", "trunc"),
     ("sign", "signum"),
     ("regexp_substr", "regexp_extract"),
     ("char_length", "character_length"),
-    ("split", "string_to_array"),
     ("size", "cardinality"),
     ("array_contains", "array_has"),
     ("array_join", "array_to_string"),
     ("ucase", "upper"),
     ("lcase", "lower"),
     ("startswith", "starts_with"),
+    ("endswith", "ends_with"),
+    ("map_from_arrays", "map"),
 ];
 
 /// The same for aggregates.
@@ -199,12 +201,17 @@ fn names_of(name: &str, aliases: &[String]) -> Vec<String> {
 /// Flink's functions that DataFusion lacks or means differently.
 fn own_scalars() -> Vec<Arc<ScalarUDF>> {
     [
+        arrays::functions(),
         calendar::functions(),
         date_format::functions(),
+        decimal_arithmetic::functions(),
         digests::functions(),
+        encodings::functions(),
         json::functions(),
+        maps::functions(),
         padding::functions(),
         regular_expressions::functions(),
+        roots::functions(),
         split_index::functions(),
         strings::functions(),
         temporal::functions(),

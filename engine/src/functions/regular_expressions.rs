@@ -1,4 +1,4 @@
-//! REGEXP_EXTRACT, REGEXP and REGEXP_REPLACE, as Flink has them.
+//! REGEXP_EXTRACT, REGEXP_EXTRACT_ALL, REGEXP and REGEXP_REPLACE, as Flink has them.
 //!
 //! Compiled expressions are kept per thread, so that neither a batch of one row nor the second call
 //! of a query compiles anything anew; the memory that a search needs is reused between rows.
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanBuilder, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanBuilder, Int64Array, ListBuilder, StringBuilder};
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion_common::{Result, exec_datafusion_err, plan_err};
 use datafusion_expr::{ScalarFunctionArgs, ScalarUDF};
@@ -27,13 +27,14 @@ pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
     let text = |_: &[DataType]| Ok(DataType::Utf8);
     vec![
         NativeFunction::coercing("regexp_extract", extract_types, text, extract).shared(),
+        NativeFunction::coercing("regexp_extract_all", extract_types, texts_type, extract_every).shared(),
         NativeFunction::coercing("regexp", match_types, |_| Ok(DataType::Boolean), matches).shared(),
         NativeFunction::coercing("regexp_replace", replace_types, text, replace).shared(),
     ]
 }
 
 /// The compilation of `pattern`.
-fn compiled(pattern: &str) -> Result<Rc<Regex>> {
+pub(crate) fn compiled(pattern: &str) -> Result<Rc<Regex>> {
     thread_local! {
         static COMPILED: RefCell<HashMap<String, Rc<Regex>>> = RefCell::new(HashMap::new());
     }
@@ -132,6 +133,46 @@ fn extract(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
         };
         let captures = current.get(pattern)?.captures(text);
         found.append_option(captures.and_then(|captures| captures.get(group).map(|part| part.as_str())));
+    }
+    Ok(Arc::new(found.finish()))
+}
+
+/// ARRAY<STRING>.
+fn texts_type(_: &[DataType]) -> Result<DataType> {
+    Ok(DataType::new_list(DataType::Utf8, true))
+}
+
+/// The group's text (that of the first, unless said otherwise) in every match; NULL where there is no such group.
+fn extract_every(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
+    let texts = TextArgument::of(args, 0)?;
+    let patterns = TextArgument::of(args, 1)?;
+    let groups = match args.args.len() {
+        3 => column(args, 2)?,
+        _ => Arc::new(Int64Array::from_value(1, args.number_rows)),
+    };
+    let groups = groups.as_primitive::<Int64Type>();
+    let mut found = ListBuilder::new(StringBuilder::new());
+    let mut current = Current::default();
+    for row in 0..args.number_rows {
+        let known = texts.get(row).zip(patterns.get(row));
+        let Some((text, pattern)) = known.filter(|_| groups.is_valid(row)) else {
+            found.append_null();
+            continue;
+        };
+        let regex = current.get(pattern)?;
+        let Some(group) = usize::try_from(groups.value(row))
+            .ok()
+            .filter(|&group| group < regex.captures_len())
+        else {
+            found.append_null();
+            continue;
+        };
+        for captures in regex.captures_iter(text) {
+            found
+                .values()
+                .append_option(captures.get(group).map(|part| part.as_str()));
+        }
+        found.append(true);
     }
     Ok(Arc::new(found.finish()))
 }

@@ -31,6 +31,8 @@ pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
         NativeFunction::coercing("hash_code", one_text, number, hash_code).shared(),
         NativeFunction::coercing("hex", text_or_integer, text, hex).shared(),
         NativeFunction::coercing("bin", one_integer, text, bin).shared(),
+        NativeFunction::coercing("chr", one_integer, text, character).shared(),
+        NativeFunction::coercing("elt", index_and_texts, text, element_at).shared(),
     ]
 }
 
@@ -67,6 +69,46 @@ fn text_or_integer(types: &[DataType]) -> Result<Vec<DataType>> {
         [number] if number.is_integer() => Ok(vec![DataType::Int64]),
         _ => one_text(types),
     }
+}
+
+fn index_and_texts(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types {
+        [index, texts @ ..] if index.is_integer() && !texts.is_empty() => {
+            let mut coerced = vec![DataType::Utf8; types.len()];
+            coerced[0] = DataType::Int64;
+            Ok(coerced)
+        }
+        _ => plan_err!("ELT needs a whole number and the STRINGs that it chooses from"),
+    }
+}
+
+/// The argument that the first one counts to, from 1; NULL beyond them.
+fn element_at(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
+    let indices = column(args, 0)?;
+    let indices = indices.as_primitive::<Int64Type>();
+    let choices: Vec<TextArgument> = (1..args.args.len())
+        .map(|index| TextArgument::of(args, index))
+        .collect::<Result<_>>()?;
+    let mut chosen = StringBuilder::with_capacity(args.number_rows, args.number_rows * 8);
+    for row in 0..args.number_rows {
+        let index = indices.is_valid(row).then(|| indices.value(row) - 1);
+        let choice = index.and_then(|index| choices.get(usize::try_from(index).ok()?));
+        chosen.append_option(choice.and_then(|choice| choice.get(row)));
+    }
+    Ok(Arc::new(chosen.finish()))
+}
+
+/// The Latin-1 character of a number's lowest eight bits; nothing for a negative one.
+fn character(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
+    let numbers = column(args, 0)?;
+    let mut characters = StringBuilder::with_capacity(args.number_rows, args.number_rows);
+    for number in numbers.as_primitive::<Int64Type>() {
+        characters.append_option(number.map(|number| match number {
+            ..0 => String::new(),
+            0.. => char::from((number & 0xFF) as u8).to_string(),
+        }));
+    }
+    Ok(Arc::new(characters.finish()))
 }
 
 fn concat(args: &ScalarFunctionArgs) -> Result<ArrayRef> {

@@ -178,6 +178,19 @@ fn text_functions_answer_as_flink() {
     check("'abc' SIMILAR TO 'a.c'", "false");
     check("TO_BASE64('hello')", "aGVsbG8=");
     check("FROM_BASE64('aGVsbG8=')", "hello");
+    check("CHR(353)", "a");
+    check("CHR(-1)", "");
+    check("ELT(2, 'a', s)", "hello world");
+    check("ELT(3, 'a', s)", "NULL");
+    check("ELT(0, 'a', s)", "NULL");
+    check("ENDSWITH(s, 'world')", "true");
+    check("URL_ENCODE('a b&c=é*')", "a+b%26c%3D%C3%A9*");
+    check("URL_DECODE('a+b%26c%3d%C3%A9')", "a b&c=é");
+    check("URL_DECODE('50%')", "NULL");
+    check("URL_DECODE('%C3')", "NULL");
+    check("CAST(UNHEX('4D7953514C') AS STRING)", "MySQL");
+    check("UNHEX('xy')", "NULL");
+    check("HEX(CAST(UNHEX('141') AS STRING))", "0041");
 }
 
 #[test]
@@ -187,6 +200,10 @@ fn regular_expressions_answer_as_flink() {
     check("REGEXP_EXTRACT(url, '(&|^)missing=([^&]*)', 2)", "NULL");
     check("REGEXP_EXTRACT('foothebar', 'foo(.*?)(bar)', 1)", "the");
     check("REGEXP_EXTRACT(s, 'o.w')", "o w");
+    check("REGEXP_EXTRACT_ALL(s, '(l+)(o| w)')", "[ll]");
+    check("REGEXP_EXTRACT_ALL(s, 'l|o', 0)", "[l, l, o, o, l]");
+    check("REGEXP_EXTRACT_ALL(s, 'l')", "NULL");
+    check("REGEXP_EXTRACT_ALL(nothing, 'l')", "NULL");
     check("REGEXP(s, 'w.r')", "true");
     check("REGEXP(nothing, 'w')", "NULL");
     check("REGEXP_SUBSTR(s, 'w.*')", "world");
@@ -248,6 +265,12 @@ fn times_are_taken_apart_and_moved_as_flink() {
     check("DAYOFWEEK(ts)", "3");
     check("HOUR(ts)", "22");
     check("MINUTE(ts)", "13");
+    check("HOUR(TIME '10:11:12')", "10");
+    check("EXTRACT(SECOND FROM TIME '10:11:12')", "12");
+    check(
+        "EXTRACT(DAY FROM TIME '10:11:12')",
+        "error: Execution error: a TIME has no DAY",
+    );
     check("SECOND(ts)", "20");
     check("CAST(FLOOR(ts TO HOUR) AS STRING)", "2023-11-14 22:00:00.000");
     check("CAST(CEIL(ts TO DAY) AS STRING)", "2023-11-15 00:00:00.000");
@@ -314,6 +337,28 @@ fn numbers_answer_as_flink() {
     check("E()", "2.718281828459045");
     check("POWER(2, 10)", "1024.0");
     check("SQRT(16)", "4.0");
+    check("SQRT(-4)", "NaN");
+    check("7.0 / 2", "3.500000000000");
+    check(
+        "CAST(7 AS DECIMAL(10, 2)) / CAST(3 AS DECIMAL(10, 2))",
+        "2.3333333333333",
+    );
+    check(
+        "CAST(-8 AS DECIMAL(10, 2)) / CAST(3 AS DECIMAL(10, 2))",
+        "-2.6666666666667",
+    );
+    check("CAST(1 AS DECIMAL(38, 2)) / n", "0.023810");
+    check("1.00 / (n - 42)", "error: Execution error: division by zero");
+    check("CAST(1 AS DECIMAL(38, 2)) / NULLIF(n, 42)", "NULL");
+    check(
+        "CAST(1.5 AS DECIMAL(20, 18)) * CAST(1.5 AS DECIMAL(20, 18))",
+        "2.250000000000000000000000000000000",
+    );
+    check(
+        "CAST('99999999999999999999999999999999999999' AS DECIMAL(38, 0)) * CAST(n AS DECIMAL(38, 0))",
+        "NULL",
+    );
+    check("LN(-1)", "NaN");
 }
 
 #[test]
@@ -325,6 +370,15 @@ fn documents_and_urls_are_taken_apart() {
     check("JSON_QUERY(json, '$.a.b')", r#"[1,"two",null]"#);
     check("JSON_EXISTS(json, '$.a.b[2]')", "true");
     check("JSON_EXISTS(json, '$.a.x')", "false");
+    check("JSON_STRING(s)", "\"hello world\"");
+    check("JSON_STRING(a)", "[7,8]");
+    check("JSON_STRING(nothing)", "NULL");
+    check("JSON_QUOTE('say \"a\"')", r#""say \"a\"""#);
+    check("JSON_UNQUOTE(JSON_QUOTE('say \"a\"'))", "say \"a\"");
+    check("JSON_UNQUOTE('no json')", "no json");
+    check("STR_TO_MAP('k1=v1,k2=v2,k1=v3')['k1']", "v3");
+    check("STR_TO_MAP('k1:v1;k2', ';', ':')['k1']", "v1");
+    check("CARDINALITY(STR_TO_MAP('a=1,b=2'))", "2");
     check("PARSE_URL(url, 'HOST')", "h.com");
     check("PARSE_URL(url, 'PATH')", "/p/q");
     check("PARSE_URL(url, 'QUERY', 'channel_id')", "x%20y");
@@ -337,6 +391,10 @@ fn documents_and_urls_are_taken_apart() {
 #[test]
 fn digests_are_hexadecimal_text() {
     check("MD5('hello')", "5d41402abc4b2a76b9719d911017c592");
+    check(
+        "SHA2('hello', 224)",
+        "ea09ae9cc6768c50fcee903ed054556e5bfc8347907f12598aa24193",
+    );
     check("SHA1('hello')", "aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d");
     check(
         "SHA1(REPEAT('a', 200))",
@@ -355,6 +413,25 @@ fn arrays_are_counted_and_indexed() {
     check("ARRAY_CONTAINS(a, 8)", "true");
     check("ARRAY[1, 2, 3][2]", "2");
     check("CARDINALITY(SPLIT('a,b', ','))", "2");
+    check("SPLIT(',a,,b', ',')", "[, a, , b]");
+    check("SPLIT('abc', '')", "[a, b, c]");
+    check("SPLIT(nothing, ',')", "NULL");
+    check("ARRAY_POSITION(a, 8)", "2");
+    check("ARRAY_POSITION(a, 9)", "0");
+    check("ARRAY_POSITION(a, NULLIF(n, 42))", "NULL");
+    check("ARRAY_REMOVE(ARRAY[1, 2, 1, 3], 1)", "[2, 3]");
+    check("ARRAY_REMOVE(a, NULLIF(n, 42))", "[7, 8]");
+    check("ELEMENT(ARRAY[n])", "42");
+    check(
+        "ELEMENT(a)",
+        "error: Execution error: ELEMENT needs an ARRAY with one element, not 2",
+    );
+    check("ARRAY_REPEAT('ab', 2)", "[ab, ab]");
+    let answer = evaluate("ARRAY_REPEAT('ab', 9000000000000)");
+    assert!(
+        answer.contains("ARRAY_REPEAT makes more than 16777216 values"),
+        "{answer}"
+    );
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::plan::RankSpec;
 use crate::snapshot::{StateReader, StateWriter};
 use crate::state::changes::rows_of;
 use crate::state::group_table::{GroupIndex, GroupTable};
-use crate::state::key_ages::{AGES, KeyAges};
+use crate::state::key_ages::KeyAges;
 use crate::state::key_columns::named_keys;
 use crate::state::keys::{KeyLayout, KeyPacker};
 use crate::state::row_store::{NO_ROW, RowId, RowStore};
@@ -265,13 +265,8 @@ impl Operator for KeepFirst {
         let waiting = Batch::append(from.rows("waiting")?, 0);
         self.process(0, waiting, &mut Output::new())?;
         if let Some(ages) = &mut self.ages {
-            let rows = from.rows_by(AGES, &self.partition)?;
-            let mut groups = Vec::with_capacity(rows.num_rows());
-            let keys = &rows.columns()[..self.partition.len()];
-            self.table
-                .find_or_insert(&mut self.packer, keys, rows.num_rows(), &mut groups);
+            ages.restore(from, &self.partition, &mut self.table, &mut self.packer)?;
             self.firsts.resize(self.table.len(), First::None);
-            ages.thaw(&rows, &groups);
         }
         self.watermark = from.watermark();
         self.late_rows = from.late_rows();

@@ -16,7 +16,7 @@ use crate::plan::NormalizeSpec;
 use crate::snapshot::{StateReader, StateWriter};
 use crate::state::group_table::{GroupIndex, GroupTable};
 use crate::state::hash::hash_columns;
-use crate::state::key_ages::{AGES, KeyAges};
+use crate::state::key_ages::KeyAges;
 use crate::state::keys::{KeyLayout, KeyPacker};
 use crate::state::row_store::{NO_ROW, RowId, RowStore};
 
@@ -153,12 +153,7 @@ impl Operator for Normalize {
         let rows = Batch::append(from.rows("rows")?, 0);
         self.process(0, rows, &mut Output::new())?;
         if let Some(ages) = &mut self.ages {
-            let rows = from.rows_by(AGES, &self.key)?;
-            let mut groups = Vec::with_capacity(rows.num_rows());
-            let keys = &rows.columns()[..self.key.len()];
-            self.table
-                .find_or_insert(&mut self.packer, keys, rows.num_rows(), &mut groups);
-            ages.thaw(&rows, &groups);
+            ages.restore(from, &self.key, &mut self.table, &mut self.packer)?;
         }
         Ok(())
     }

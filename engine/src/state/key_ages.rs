@@ -11,9 +11,10 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 
 use crate::error::ExecutionError;
-use crate::snapshot::{StateWriter, int64_column};
+use crate::snapshot::{StateReader, StateWriter, int64_column};
 use crate::state::group_table::{GroupIndex, GroupTable};
 use crate::state::key_columns::named_keys;
+use crate::state::keys::KeyPacker;
 
 /// The snapshot's table of ages: keys, then when they were written, nanoseconds of the process's clock,
 /// which starts at the wall clock.
@@ -115,6 +116,23 @@ impl KeyAges {
             }
             self.written[group] = written as u64;
         }
+    }
+
+    /// Takes back the ages in a snapshot of an operator whose keys are at `key_columns` of its input; `table` and
+    /// `packer` number the keys.
+    pub(crate) fn restore(
+        &mut self,
+        from: &StateReader<'_>,
+        key_columns: &[usize],
+        table: &mut GroupTable,
+        packer: &mut KeyPacker,
+    ) -> Result<(), ExecutionError> {
+        let rows = from.rows_by(AGES, key_columns)?;
+        let keys = &rows.columns()[..key_columns.len()];
+        let mut groups = Vec::with_capacity(rows.num_rows());
+        table.find_or_insert(packer, keys, rows.num_rows(), &mut groups);
+        self.thaw(&rows, &groups);
+        Ok(())
     }
 
     fn is_over(&self, group: usize) -> bool {

@@ -13,6 +13,7 @@ use arrow::array::RecordBatch;
 use engine::batch::Batch;
 use engine::operators::build::build_all;
 use engine::plan::{NodeId, NodeKind, SourceSpec, StreamPlan};
+use shards::checkpoint::{Restore, ShardSnapshot, SnapshotSink, codec};
 use shards::clock::{Clock, Nanos};
 use shards::connector::{ConnectorError, Sink, Source, SourcePoll, SplitId};
 use shards::epoch::Control;
@@ -23,11 +24,21 @@ use crate::connectors::{self, ConnectorContext};
 
 /// Steps of one shard without an end that are taken to be a loop.
 const STEPS_MAX: usize = 1_000_000;
+/// Few credits, so that senders wait for receivers as they do under load.
+const MESH: MeshConfig = MeshConfig {
+    credits: 4,
+    bytes: 1 << 20,
+};
 /// 2030-01-01 00:00:00: later than the rows of most tests, so that their times are not from the future.
 const START_US: i64 = 1_893_456_000_000_000;
 
+/// Time between the end of a job and its restart. It is short beside the seconds of a time to live, so that
+/// a restart after every row leaves ages as they are.
+const RESTART_US: u64 = 100_000;
+
 /// Time as a test tells it.
-struct TestClock(Cell<Nanos>);
+#[derive(Clone, Default)]
+struct TestClock(Rc<Cell<Nanos>>);
 
 impl Clock for TestClock {
     fn now(&self) -> Nanos {
@@ -133,6 +144,26 @@ impl Sink for Outlet {
     }
 }
 
+/// The snapshots that shards have handed over.
+type HandedOver = Rc<RefCell<Vec<ShardSnapshot>>>;
+
+struct Keeper(HandedOver);
+
+impl SnapshotSink for Keeper {
+    fn take(&mut self, snapshot: ShardSnapshot) -> Result<(), ConnectorError> {
+        self.0.borrow_mut().push(snapshot);
+        Ok(())
+    }
+}
+
+/// What outlives a restart.
+#[derive(Default)]
+struct Kept {
+    clock: TestClock,
+    taken: Taken,
+    restore: Option<Restore>,
+}
+
 /// A job that runs.
 pub struct Drive {
     shards: Vec<Option<Shard>>,
@@ -140,6 +171,7 @@ pub struct Drive {
     clock: TestClock,
     inlets: Vec<Inlet>,
     taken: Taken,
+    handed_over: HandedOver,
 }
 
 impl Drive {
@@ -154,13 +186,59 @@ impl Drive {
         context: &ConnectorContext,
         is_given: impl Fn(&str) -> bool,
     ) -> Result<Drive, String> {
+        Drive::start(plan, shards, context, is_given, Kept::default())
+    }
+
+    /// Ends an epoch, stops, and goes on from its snapshots as [`Drive::new`] would start. What an inlet was given
+    /// and did not take is lost.
+    ///
+    /// # Errors
+    /// A shard fails, or does not take back what was written.
+    pub fn restart(
+        mut self,
+        plan: &Arc<StreamPlan>,
+        shards: usize,
+        context: &ConnectorContext,
+        is_given: impl Fn(&str) -> bool,
+    ) -> Result<Drive, String> {
+        self.control.request_epoch();
+        self.settle()?;
+        let mut snapshots = self.handed_over.take();
+        snapshots.sort_by_key(|snapshot| snapshot.shard);
+        assert_eq!(
+            snapshots.len(),
+            self.shards.len(),
+            "invariant: every shard hands its part over"
+        );
+        let through_bytes = |snapshot: &ShardSnapshot| codec::decode(&codec::encode(snapshot)?);
+        let snapshots = snapshots.iter().map(through_bytes);
+        let restore = Restore {
+            shards: Arc::new(snapshots.collect::<Result<_, _>>()?),
+        };
+        self.advance(RESTART_US);
+        let kept = Kept {
+            clock: self.clock.clone(),
+            taken: self.taken.clone(),
+            restore: Some(restore),
+        };
+        Drive::start(plan, shards, context, is_given, kept)
+    }
+
+    fn start(
+        plan: &Arc<StreamPlan>,
+        shards: usize,
+        context: &ConnectorContext,
+        is_given: impl Fn(&str) -> bool,
+        kept: Kept,
+    ) -> Result<Drive, String> {
         let control = Control::new(shards);
         let mut drive = Drive {
             shards: Vec::new(),
             control: control.clone(),
-            clock: TestClock(Cell::new(0)),
+            clock: kept.clock,
             inlets: Vec::new(),
-            taken: Taken::default(),
+            taken: kept.taken,
+            handed_over: HandedOver::default(),
         };
         for node in &plan.nodes {
             if let NodeKind::Source(spec) = &node.kind
@@ -172,7 +250,7 @@ impl Drive {
                 });
             }
         }
-        for endpoint in mesh(&control, edges(plan), MeshConfig::default()) {
+        for endpoint in mesh(&control, edges(plan), MESH) {
             let id = endpoint.shard();
             let (sources, sinks) = drive.connectors(plan, id, shards, context, &is_given)?;
             let parts = ShardParts {
@@ -183,8 +261,8 @@ impl Drive {
                 sinks,
                 endpoint,
                 control: control.clone(),
-                snapshots: None,
-                restore: None,
+                snapshots: Some(Box::new(Keeper(drive.handed_over.clone()))),
+                restore: kept.restore.clone(),
                 config: ShardConfig::default(),
             };
             let shard = Shard::new(parts).map_err(|error| error.to_string())?;

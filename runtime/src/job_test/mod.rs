@@ -23,7 +23,7 @@ use results::Results;
 use script::Script;
 
 mod difference;
-mod drive;
+pub mod drive;
 mod feed;
 mod folder;
 mod manifest;

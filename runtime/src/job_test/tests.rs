@@ -100,6 +100,43 @@ fn a_watermark_that_is_written_down_closes_windows_and_makes_rows_late() {
 }
 
 #[test]
+fn a_shard_whose_sources_are_idle_gives_its_share_of_a_window_that_others_close() {
+    // With two shards `a` is read by the first and `b` by the second: when `a` is idle the first shard holds
+    // rows of a window, and nothing of its own will ever close it.
+    let table = |name: &str| {
+        format!(
+            "CREATE TABLE {name} (ts TIMESTAMP(3), n BIGINT, WATERMARK FOR ts AS ts) WITH ('connector' = 'filesystem', \
+             'path' = '{name}.ndjson', 'format' = 'json', 'scan.watermark.idle-timeout' = '1 s');\n"
+        )
+    };
+    let query = format!(
+        "{}{}CREATE TEMPORARY VIEW both_tables AS SELECT * FROM a UNION ALL SELECT * FROM b;\n\
+         SELECT window_start, SUM(n) AS total FROM TABLE(TUMBLE(TABLE both_tables, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) \
+         GROUP BY window_start, window_end;",
+        table("a"),
+        table("b")
+    );
+    let input = "{\"$table\": \"a\", \"ts\": \"2024-05-01 10:00:01\", \"n\": 1}\n\
+                 {\"$table\": \"a\", \"ts\": \"2024-05-01 10:00:02\", \"n\": 2}\n\
+                 {\"$table\": \"b\", \"ts\": \"2024-05-01 10:00:03\", \"n\": 4}\n\
+                 {\"$advance\": \"2 s\"}\n\
+                 {\"$table\": \"b\", \"ts\": \"2024-05-01 10:02:00\", \"n\": 8}\n\
+                 {\"$table\": \"a\", \"ts\": \"2024-05-01 10:00:59\", \"n\": 16}\n";
+    check(
+        &[
+            ("query.sql", &query),
+            ("input.ndjson", input),
+            (
+                "expected.csv",
+                "window_start,total\n2024-05-01 10:00:00,7\n2024-05-01 10:02:00,8\n",
+            ),
+            ("test.toml", "late-rows = 1\nshards = [1, 2, 3]"),
+        ],
+        &[],
+    );
+}
+
+#[test]
 fn sessions_hops_and_final_answers_can_be_expected() {
     let job = format!(
         "{TRADES}\

@@ -1,22 +1,27 @@
 //! Conformance: table programs that others wrote (Apache Flink's restore tests), run on real shards.
 //!
-//! [`program`] reads them, [`values`] turns their values into rows and rows into their text, [`drive`] feeds
-//! a job row by row. The programs lie outside of this repository; without them nothing is checked.
+//! [`program`] reads them, [`values`] turns their values into rows and rows into their text; `velocore test`'s
+//! driver runs them row by row. The programs lie outside of this repository; without them nothing is checked.
 //!
 //! What a program expects is compared consolidated: the multiset of rows that the changes leave, or, where the
 //! sink has a primary key, the last row of each key.
 
-pub mod drive;
 pub mod program;
 pub mod values;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::Arc;
 
 use engine::batch::Op;
+use engine::plan::StreamPlan;
+use runtime::connectors::ConnectorContext;
+use runtime::job_test::drive::{Drive, Given};
 
-use drive::Drive;
 use program::{Program, Row};
+
+/// Where Flink's test stops the job and starts it anew, longer passes than the second that a time to live is in
+/// these programs.
+const PAUSE_US: u64 = 2_000_000;
 
 /// When a program is stopped and goes on from its snapshots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,45 +40,96 @@ pub enum Restarts {
 /// # Errors
 /// It does not compile, fails, or gives other results; the message says which.
 pub fn run(program: &Program, shards: &[usize], restarts: Restarts) -> Result<(), String> {
-    let sql = program.sql();
-    let mut plans = Vec::new();
-    for &shards in shards {
-        let job = engine::compile::compile(&sql, &[], Some(shards));
-        let job = job.map_err(|error| error.render(&program.id, &sql))?;
-        plans.push((job.plan, shards));
-    }
-    let mut plans = plans.iter().cycle();
-    let mut next = || plans.next().expect("a program runs on some number of shards");
-    let (plan, shards) = next();
-    let mut drive = Drive::new(plan, *shards)?;
-    let mut feed = |mut drive: Drive, rows: Vec<Fed<'_>>| {
-        for (source, op, row) in rows {
-            drive.feed(source, op, row)?;
-            if restarts == Restarts::AfterEveryRow {
-                let (plan, shards) = next();
-                drive = drive.restart(plan, *shards)?;
-            }
-        }
-        if restarts == Restarts::AtPoint {
-            let (plan, shards) = next();
-            drive = drive.restart(plan, *shards)?;
-        }
-        Ok::<Drive, String>(drive)
-    };
+    let mut stages = Stages::new(program, shards)?;
+    let mut drive = stages.start()?;
     let mut expected = Consolidated::new(program);
     let mut found = Consolidated::new(program);
-    drive = feed(drive, in_turn(program, |source| &source.before))?;
+    drive = stages.feed(drive, in_turn(program, |source| &source.before), restarts)?;
     expected.apply(program.sink.before.iter().cloned());
-    found.apply(drive.take());
+    found.apply(changes(&mut drive)?);
     expected.compare(&found, "before the restart's point")?;
-    // Where Flink's test stops the job and starts it anew, longer passes than the second that a time to live
-    // is in these programs.
-    drive.pass_time(Duration::from_secs(2))?;
-    drive = feed(drive, in_turn(program, |source| &source.after))?;
+    drive.advance(PAUSE_US);
+    drive.settle()?;
+    drive = stages.feed(drive, in_turn(program, |source| &source.after), restarts)?;
     drive.finish()?;
     expected.apply(program.sink.after.iter().cloned());
-    found.apply(drive.take());
+    found.apply(changes(&mut drive)?);
     expected.compare(&found, "at the end")
+}
+
+/// A program's job on one number of shards after the other.
+struct Stages {
+    jobs: Vec<(Arc<StreamPlan>, usize, ConnectorContext)>,
+    next: usize,
+}
+
+impl Stages {
+    fn new(program: &Program, shards: &[usize]) -> Result<Stages, String> {
+        let sql = program.sql();
+        let mut jobs = Vec::new();
+        for &shards in shards {
+            let job = engine::compile::compile(&sql, &[], Some(shards));
+            let job = job.map_err(|error| error.render(&program.id, &sql))?;
+            let context = ConnectorContext::prepare(&job.plan, shards).map_err(|error| error.message)?;
+            jobs.push((job.plan, shards, context));
+        }
+        Ok(Stages { jobs, next: 0 })
+    }
+
+    fn job(&mut self) -> &(Arc<StreamPlan>, usize, ConnectorContext) {
+        self.next += 1;
+        &self.jobs[(self.next - 1) % self.jobs.len()]
+    }
+
+    fn start(&mut self) -> Result<Drive, String> {
+        let (plan, shards, context) = self.job();
+        Drive::new(plan, *shards, context, |_| true)
+    }
+
+    fn restart(&mut self, drive: Drive) -> Result<Drive, String> {
+        let (plan, shards, context) = self.job();
+        drive.restart(plan, *shards, context, |_| true)
+    }
+
+    fn feed(&mut self, mut drive: Drive, rows: Vec<Fed<'_>>, restarts: Restarts) -> Result<Drive, String> {
+        for (source, op, row) in rows {
+            feed(&mut drive, source, op, row)?;
+            if restarts == Restarts::AfterEveryRow {
+                drive = self.restart(drive)?;
+            }
+        }
+        match restarts {
+            Restarts::AtPoint => self.restart(drive),
+            Restarts::Never | Restarts::AfterEveryRow => Ok(drive),
+        }
+    }
+}
+
+/// Feeds a row of `source`, and does everything that follows from it.
+fn feed(
+    drive: &mut Drive,
+    source: &program::Source,
+    op: Op,
+    row: &[serde_json::Value],
+) -> Result<(), String> {
+    for (number, inlet) in drive.inlets().iter().enumerate() {
+        let spec = &inlet.spec;
+        if spec.table.name == source.name {
+            let schema = spec.table.ingest_schema();
+            let rows = values::batch(&schema, &spec.ingest, op, row, spec.has_ops)?;
+            drive.give(number, Given::Rows(rows));
+        }
+    }
+    drive.settle()
+}
+
+/// What the sinks have taken since the last time.
+fn changes(drive: &mut Drive) -> Result<Vec<(Op, Row)>, String> {
+    let mut changes = Vec::new();
+    for (_, batch) in drive.take() {
+        changes.extend(values::rows(&batch)?);
+    }
+    Ok(changes)
 }
 
 /// A row of a source.

@@ -14,7 +14,7 @@ use crate::plan::{RankFunction, RankSpec};
 use crate::snapshot::{StateReader, StateWriter};
 use crate::state::group_table::{GroupIndex, GroupTable};
 use crate::state::hash::hash_columns;
-use crate::state::key_ages::{AGES, KeyAges};
+use crate::state::key_ages::KeyAges;
 use crate::state::keys::{KeyLayout, KeyPacker};
 use crate::state::row_store::{RowId, RowStore};
 
@@ -272,13 +272,8 @@ impl Ranking {
         let Some(ages) = &mut self.ages else {
             return Ok(());
         };
-        let rows = from.rows_by(AGES, &self.partition)?;
-        let mut groups = Vec::with_capacity(rows.num_rows());
-        let keys = &rows.columns()[..self.partition.len()];
-        self.table
-            .find_or_insert(&mut self.packer, keys, rows.num_rows(), &mut groups);
+        ages.restore(from, &self.partition, &mut self.table, &mut self.packer)?;
         self.partitions.resize_with(self.table.len(), Vec::new);
-        ages.thaw(&rows, &groups);
         Ok(())
     }
 
