@@ -44,6 +44,7 @@ use sqlparser::ast::{Expr, FunctionArguments, Visit, Visitor};
 
 use crate::error::SqlError;
 use crate::sql::position::position_of;
+use crate::sql::walk::walk;
 
 pub use registry::Functions;
 
@@ -116,7 +117,7 @@ pub(crate) fn refuse_clock_and_chance(syntax: &impl Visit) -> Result<(), SqlErro
         }
     }
 
-    match syntax.visit(&mut Finder) {
+    match walk(syntax, &mut Finder) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }

@@ -11,13 +11,14 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr,
-    Ident, ObjectName, ObjectNamePart, Query, Select, TableFactor, VisitMut, VisitorMut,
+    Ident, ObjectName, ObjectNamePart, Query, Select, TableFactor, VisitorMut,
 };
 
 use crate::error::{Position, SqlError};
 use crate::sql::position::{ident_position, position_of};
 use crate::sql::spellings::respell;
 use crate::sql::sugar::{SugarWindow, WindowClause};
+use crate::sql::walk::walk_mut;
 use crate::sql::window_call::{PARTITION_KEYS, select_all_from};
 use crate::sql::window_columns::WindowColumns;
 
@@ -25,7 +26,7 @@ use crate::sql::window_columns::WindowColumns;
 /// in it.
 pub(crate) fn lower_windows(query: &mut Query, clauses: Vec<WindowClause>) -> Result<(), SqlError> {
     let mut lowering = Lowering { clauses };
-    if let ControlFlow::Break(error) = query.visit(&mut lowering) {
+    if let ControlFlow::Break(error) = walk_mut(query, &mut lowering) {
         return Err(error);
     }
     match lowering.clauses.first() {

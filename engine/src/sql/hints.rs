@@ -9,18 +9,19 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{OptimizerHint, Query, Select, TableFactor, Visit, Visitor};
+use sqlparser::ast::{OptimizerHint, Query, Select, TableFactor, Visitor};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::error::SqlError;
 use crate::sql::option_values::parse_duration_us;
 use crate::sql::suggest;
+use crate::sql::walk::walk;
 
 /// Relation names and their time to live in microseconds, of every SELECT of a query.
 pub(crate) fn state_ttl(query: &Query) -> Result<Vec<(String, u64)>, SqlError> {
     let mut finder = Finder::default();
-    if let ControlFlow::Break(error) = query.visit(&mut finder) {
+    if let ControlFlow::Break(error) = walk(query, &mut finder) {
         return Err(error);
     }
     for (name, _) in &finder.found {

@@ -32,5 +32,6 @@ mod table_like;
 mod tokens;
 pub mod types;
 mod unknown_statement;
+pub(crate) mod walk;
 pub mod window_call;
 mod window_columns;

@@ -18,11 +18,12 @@ use crate::sql::hints;
 use crate::sql::position::{ident_position, position_of, span_position};
 use crate::sql::tokens::are_words;
 use crate::sql::types::arrow_type;
+use crate::sql::walk::walk;
 use crate::sql::window_call::window_call;
 
 /// Refuses what nobody would read in `node`, a query or an expression made of `tokens`.
 pub(crate) fn check(node: &impl Visit, tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
-    match node.visit(&mut Refusals { tokens }) {
+    match walk(node, &mut Refusals { tokens }) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -33,7 +34,7 @@ const EXPRESSION_DEPTH_MAX: usize = 160;
 
 /// Refuses expressions that nest too deeply. Runs before anything else looks at a parsed tree.
 pub(crate) fn check_depth(node: &impl Visit) -> Result<(), SqlError> {
-    match node.visit(&mut Depth { levels: 0 }) {
+    match walk(node, &mut Depth { levels: 0 }) {
         ControlFlow::Break(()) => Err(SqlError::new(format!(
             "an expression nests deeper than {EXPRESSION_DEPTH_MAX} operators"
         ))
@@ -66,7 +67,7 @@ impl Visitor for Depth {
 /// The same for an expression of a table's own, which cannot hold a query.
 pub(crate) fn check_free_expression(expression: &Expr, tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
     check(expression, tokens)?;
-    match expression.visit(&mut FindQuery) {
+    match walk(expression, &mut FindQuery) {
         ControlFlow::Break(()) => Err(SqlError::new("an expression of a table cannot contain a query")),
         ControlFlow::Continue(()) => Ok(()),
     }

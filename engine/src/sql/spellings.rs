@@ -9,22 +9,32 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     CeilFloorKind, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, ObjectNamePart, Value, visit_expressions_mut,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, Value, VisitorMut,
 };
 
 use crate::error::SqlError;
 use crate::sql::interval::normalise_interval;
 use crate::sql::position::{ident_position, position_of};
+use crate::sql::walk::walk_mut;
 
 /// [`respell`] for every expression inside `expression`.
 pub(crate) fn respell_all(expression: &mut Expr) -> Result<(), SqlError> {
-    let outcome = visit_expressions_mut(expression, |inner| match respell(inner) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(error) => ControlFlow::Break(error),
-    });
-    match outcome {
+    match walk_mut(expression, &mut Respelling) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct Respelling;
+
+impl VisitorMut for Respelling {
+    type Break = SqlError;
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        match respell(expr) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
     }
 }
 

@@ -6,11 +6,12 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Expr, Ident, SelectItem, VisitMut, VisitorMut};
+use sqlparser::ast::{Expr, Ident, SelectItem, VisitorMut};
 
 use crate::error::SqlError;
 use crate::sql::group_windows::{GroupWindow, call_of, placed};
 use crate::sql::position::ident_position;
+use crate::sql::walk::walk_mut;
 
 /// Replaces `TUMBLE_START(…)` and its like by the columns of the TVF.
 pub(crate) struct WindowColumns<'a> {
@@ -50,7 +51,7 @@ impl WindowColumns<'_> {
 
     /// Rewrites an expression of the query.
     pub fn rewrite(&mut self, expr: &mut Expr) -> Result<(), SqlError> {
-        match expr.visit(self) {
+        match walk_mut(expr, self) {
             ControlFlow::Break(error) => Err(error),
             ControlFlow::Continue(()) => Ok(()),
         }

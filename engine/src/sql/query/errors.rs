@@ -15,6 +15,7 @@ use crate::error::{Position, SqlError};
 use crate::functions::Functions;
 use crate::sql::position::{ident_position, position_of};
 use crate::sql::suggest;
+use crate::sql::walk::walk;
 
 /// Carries our error through DataFusion.
 pub(crate) fn external(error: SqlError) -> DataFusionError {
@@ -242,7 +243,7 @@ fn item_position(index: usize, syntax: &impl Visit) -> Option<Position> {
         }
     }
 
-    match syntax.visit(&mut FindItem(index)) {
+    match walk(syntax, &mut FindItem(index)) {
         ControlFlow::Break(position) => Some(position),
         ControlFlow::Continue(()) => None,
     }
@@ -346,7 +347,7 @@ fn lower_first(text: &str) -> String {
 /// The error at the first place where `name` stands in `syntax`.
 fn locate(error: SqlError, name: &str, syntax: &impl Visit) -> SqlError {
     for exactly in [true, false] {
-        if let ControlFlow::Break(position) = syntax.visit(&mut FindName { name, exactly }) {
+        if let ControlFlow::Break(position) = walk(syntax, &mut FindName { name, exactly }) {
             return error.at(position);
         }
     }

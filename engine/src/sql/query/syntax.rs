@@ -20,10 +20,11 @@ use crate::error::SqlError;
 use crate::functions;
 use crate::sql::position::{position_of, span_position};
 use crate::sql::query::sized_casts::sized_cast;
+use crate::sql::walk::walk_mut;
 
 /// Lowers a query or an expression.
 pub(crate) fn lower(syntax: &mut impl VisitMut) -> Result<(), SqlError> {
-    match syntax.visit(&mut FlinkSyntax) {
+    match walk_mut(syntax, &mut FlinkSyntax) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }

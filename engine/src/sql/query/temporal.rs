@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
     Ident, Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, Query, Select, TableFactor,
-    TableVersion, VisitMut, VisitorMut,
+    TableVersion, VisitorMut,
 };
 
 use crate::error::SqlError;
@@ -17,10 +17,11 @@ use crate::functions::temporal::AS_OF;
 use crate::sql::catalog::Catalog;
 use crate::sql::position::position_of;
 use crate::sql::query::tables::event_time_column;
+use crate::sql::walk::walk_mut;
 
 /// Lowers every temporal join of `query`.
 pub(crate) fn lower(query: &mut Query, catalog: &Catalog) -> Result<(), SqlError> {
-    match query.visit(&mut Lowering { catalog }) {
+    match walk_mut(query, &mut Lowering { catalog }) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }

@@ -12,17 +12,18 @@ use datafusion_expr::planner::{PlannedRelation, RelationPlanner, RelationPlanner
 use datafusion_expr::{Extension, LogicalPlan};
 use sqlparser::ast::{
     Expr, Join, JoinConstraint, JoinOperator, Query, Select, TableAlias, TableFactor, TableWithJoins, Value,
-    VisitMut, VisitorMut,
+    VisitorMut,
 };
 
 use crate::error::SqlError;
 use crate::plan::lower_unnest::{Unnest, UnnestNames};
 use crate::sql::position::position_of;
 use crate::sql::query::errors::external;
+use crate::sql::walk::walk_mut;
 
 /// Groups every UNNEST of `query` with what stands left of it.
 pub(crate) fn lower(query: &mut Query) {
-    let ControlFlow::Continue(()) = query.visit(&mut Grouping);
+    let ControlFlow::Continue(()) = walk_mut(query, &mut Grouping);
 }
 
 struct Grouping;
