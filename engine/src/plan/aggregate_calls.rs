@@ -10,6 +10,7 @@ use datafusion_expr::expr::{AggregateFunction as LogicalCall, AggregateFunctionP
 
 use crate::error::SqlError;
 use crate::plan::builder::{MapOutput, planning_error};
+use crate::plan::display;
 use crate::plan::expressions::Expressions;
 use crate::plan::{AggregateCall, AggregateFunction};
 
@@ -44,7 +45,7 @@ impl CallLowering<'_> {
             .hint("the order of a stream's rows is that of their event time; leave ORDER BY out"));
         }
         let filter = match filter {
-            Some(filter) => Some(self.column(filter, "filter")?),
+            Some(filter) => Some(self.column(filter)?),
             None => None,
         };
         let count_star = func.name() == "count" && !distinct && args.iter().all(counts_rows);
@@ -52,7 +53,7 @@ impl CallLowering<'_> {
             true => Vec::new(),
             false => args
                 .iter()
-                .map(|argument| self.column(argument, "argument"))
+                .map(|argument| self.column(argument))
                 .collect::<Result<_, _>>()?,
         };
         let function = match self.own_layout(call, count_star, result)? {
@@ -115,7 +116,7 @@ impl CallLowering<'_> {
         Ok(AggregateFunction::Other(lowered.aggregate))
     }
 
-    fn column(&mut self, expression: &Expr, name: &str) -> Result<usize, SqlError> {
+    fn column(&mut self, expression: &Expr) -> Result<usize, SqlError> {
         let physical = self
             .expressions
             .physical(expression, self.physical)
@@ -123,11 +124,7 @@ impl CallLowering<'_> {
         let field = physical
             .return_field(self.physical.as_arrow())
             .map_err(planning_error)?;
-        let name = if field.name().is_empty() {
-            name
-        } else {
-            field.name().as_str()
-        };
+        let name = display::expression(&physical);
         let field = field.as_ref().clone().with_name(name).with_nullable(true);
         Ok(self.output.add(physical, std::sync::Arc::new(field)))
     }

@@ -27,6 +27,10 @@ static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
         .expect("invariant: the pattern is well-formed")
 });
 
+/// A function's name.
+static CALL: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\b[a-z_][a-z0-9_]*\(").expect("invariant: the pattern is well-formed"));
+
 /// A physical expression with its texts in quotes, and without the column indices that its own display
 /// shows.
 pub(crate) fn expression(expression: &Arc<dyn PhysicalExpr>) -> String {
@@ -52,7 +56,9 @@ pub(crate) fn display_name(name: &str) -> String {
     let name = name.replace("count(Int64(1))", "COUNT(*)");
     let name = INTERVAL.replace_all(&name, interval);
     let name = STRING.replace_all(&name, "'$1'");
-    NUMBER.replace_all(&name, "$1$2").into_owned()
+    let name = NUMBER.replace_all(&name, "$1$2");
+    let name = CALL.replace_all(&name, |call: &Captures<'_>| call[0].to_uppercase());
+    sql_types(&name)
 }
 
 fn interval(fields: &Captures<'_>) -> String {
@@ -65,6 +71,34 @@ fn interval(fields: &Captures<'_>) -> String {
         parts.push(duration(nanoseconds / 1_000));
     }
     format!("INTERVAL {}", parts.join(" "))
+}
+
+/// Arrow's type names in SQL's.
+pub(crate) fn sql_types(text: &str) -> String {
+    const TYPES: [(&str, &str); 16] = [
+        ("Timestamp(ms, \"UTC\")", "TIMESTAMP_LTZ(3)"),
+        ("Timestamp(µs, \"UTC\")", "TIMESTAMP_LTZ(6)"),
+        ("Timestamp(ms)", "TIMESTAMP(3)"),
+        ("Timestamp(µs)", "TIMESTAMP(6)"),
+        ("Timestamp(ns)", "TIMESTAMP(9)"),
+        ("Interval(MonthDayNano)", "INTERVAL"),
+        ("Utf8View", "STRING"),
+        ("LargeUtf8", "STRING"),
+        ("Utf8", "STRING"),
+        ("Int64", "BIGINT"),
+        ("Int32", "INT"),
+        ("Int16", "SMALLINT"),
+        ("Int8", "TINYINT"),
+        ("Float64", "DOUBLE"),
+        ("Float32", "FLOAT"),
+        ("Decimal128", "DECIMAL"),
+    ];
+    TYPES.iter().fold(text.to_string(), |text, (arrow, sql)| {
+        // `UInt64` must not become `UBIGINT`.
+        text.replace(&format!("U{arrow}"), "\u{0}")
+            .replace(arrow, sql)
+            .replace('\u{0}', &format!("U{arrow}"))
+    })
 }
 
 /// Microseconds in the largest unit that divides them.
@@ -101,8 +135,9 @@ mod tests {
     #[test]
     fn literals_read_as_sql() {
         let cases = [
-            ("date_format(bid.t,Utf8(\"yyyy\"))", "date_format(bid.t,'yyyy')"),
-            ("sum(bid.price * Int64(2))", "sum(bid.price * 2)"),
+            ("date_format(bid.t,Utf8(\"yyyy\"))", "DATE_FORMAT(bid.t,'yyyy')"),
+            ("sum(bid.price * Int64(2))", "SUM(bid.price * 2)"),
+            ("cast(a AS Utf8)", "CAST(a AS STRING)"),
             ("count(Int64(1))", "COUNT(*)"),
             (
                 "t - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 4000000000 }",

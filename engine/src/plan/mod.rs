@@ -20,7 +20,7 @@ use crate::sql::statement::Emit;
 mod aggregate_calls;
 pub mod builder;
 mod changelog_inference;
-mod display;
+pub(crate) mod display;
 pub mod early_filter;
 pub mod explain;
 mod expressions;

@@ -1,3 +1,4 @@
+-- Bids at the same instant are numbered alike (RANGE), whichever of them comes first.
 WITH marked AS (
   SELECT bidder, "dateTime",
          CASE WHEN "dateTime" < LAG("dateTime") OVER w + INTERVAL 10 SECOND THEN 0 ELSE 1 END AS is_first
@@ -5,7 +6,7 @@ WITH marked AS (
   WINDOW w AS (PARTITION BY bidder ORDER BY "dateTime")
 ), numbered AS (
   SELECT bidder, "dateTime",
-         SUM(is_first) OVER (PARTITION BY bidder ORDER BY "dateTime" ROWS UNBOUNDED PRECEDING) AS session
+         SUM(is_first) OVER (PARTITION BY bidder ORDER BY "dateTime" RANGE UNBOUNDED PRECEDING) AS session
   FROM marked
 )
 SELECT bidder, COUNT(*) AS bid_count, MIN("dateTime") AS starttime,

@@ -13,6 +13,7 @@ use sqlparser::ast::{Expr, Ident, ObjectName, Select, Visit, Visitor};
 
 use crate::error::{Position, SqlError};
 use crate::functions::Functions;
+use crate::plan::display::sql_types;
 use crate::sql::position::{ident_position, position_of};
 use crate::sql::suggest;
 use crate::sql::walk::walk;
@@ -184,7 +185,7 @@ fn known_form(text: &str, syntax: &impl Visit) -> Option<SqlError> {
     }
     if let Some(call) = between(text, "given name and argument types '", "'") {
         let name = call.split('(').next().unwrap_or(call);
-        let error = SqlError::new(format!("no function takes these arguments: {}", say_types(call)))
+        let error = SqlError::new(format!("no function takes these arguments: {}", sql_types(call)))
             .hint("bring an argument to the right type with CAST(… AS …)");
         return Some(locate(error, name, syntax));
     }
@@ -197,7 +198,7 @@ fn known_form(text: &str, syntax: &impl Visit) -> Option<SqlError> {
         let name = predicate.rsplit('.').next().unwrap_or(predicate);
         let error = SqlError::new(format!(
             "WHERE needs a BOOLEAN, and `{name}` is {}",
-            say_types(found)
+            sql_types(found)
         ));
         return Some(locate(error, name, syntax));
     }
@@ -295,35 +296,7 @@ fn plain_words(text: &str) -> String {
         .next()
         .unwrap_or(line)
         .trim_end_matches('.');
-    say_types(line)
-}
-
-/// Arrow's type names in SQL's.
-fn say_types(text: &str) -> String {
-    const TYPES: [(&str, &str); 16] = [
-        ("Timestamp(ms, \"UTC\")", "TIMESTAMP_LTZ(3)"),
-        ("Timestamp(µs, \"UTC\")", "TIMESTAMP_LTZ(6)"),
-        ("Timestamp(ms)", "TIMESTAMP(3)"),
-        ("Timestamp(µs)", "TIMESTAMP(6)"),
-        ("Timestamp(ns)", "TIMESTAMP(9)"),
-        ("Interval(MonthDayNano)", "INTERVAL"),
-        ("Utf8View", "STRING"),
-        ("LargeUtf8", "STRING"),
-        ("Utf8", "STRING"),
-        ("Int64", "BIGINT"),
-        ("Int32", "INT"),
-        ("Int16", "SMALLINT"),
-        ("Int8", "TINYINT"),
-        ("Float64", "DOUBLE"),
-        ("Float32", "FLOAT"),
-        ("Decimal128", "DECIMAL"),
-    ];
-    TYPES.iter().fold(text.to_string(), |text, (arrow, sql)| {
-        // `UInt64` must not become `UBIGINT`.
-        text.replace(&format!("U{arrow}"), "\u{0}")
-            .replace(arrow, sql)
-            .replace('\u{0}', &format!("U{arrow}"))
-    })
+    sql_types(line)
 }
 
 /// What stands between two markers.
