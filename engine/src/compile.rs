@@ -8,8 +8,7 @@ use crate::error::{Position, SqlError};
 use crate::plan::builder::{self, SinkQuery};
 use crate::plan::explain;
 use crate::plan::{Settings, StreamPlan};
-use crate::sql::catalog::Catalog;
-use crate::sql::hints;
+use crate::sql::catalog::{Catalog, TableDefinition};
 use crate::sql::parser;
 use crate::sql::query::QueryPlanner;
 use crate::sql::settings;
@@ -102,29 +101,24 @@ impl Compiler {
 
     fn insert(&mut self, insert: &Insert) -> Result<(), SqlError> {
         let plan = self.plan(&insert.query)?;
-        let (table, plan) = self.catalog.check_insert(&insert.table, &insert.columns, plan)?;
-        let position = insert.query.position;
-        self.queries.push(SinkQuery {
-            plan,
-            emit: insert.query.emit,
-            timeout_us: insert.query.timeout_us,
-            state_ttl: hints::state_ttl(&insert.query.query)?,
-            table: Some(table),
-            position,
-        });
-        Ok(())
+        let (table, fitted) = self.catalog.check_insert(&insert.table, &insert.columns, plan)?;
+        self.add_query(&insert.query, fitted, Some(table))
     }
 
     fn select(&mut self, query: &StreamQuery) -> Result<(), SqlError> {
         let plan = self.plan(query)?;
-        self.queries.push(SinkQuery {
-            plan,
-            emit: query.emit,
-            timeout_us: query.timeout_us,
-            state_ttl: hints::state_ttl(&query.query)?,
-            table: None,
-            position: query.position,
-        });
+        self.add_query(query, plan, None)
+    }
+
+    /// Adds the query of `plan`, and the one of its late rows.
+    fn add_query(
+        &mut self,
+        query: &StreamQuery,
+        plan: LogicalPlan,
+        table: Option<Arc<TableDefinition>>,
+    ) -> Result<(), SqlError> {
+        let query = self.catalog.sink_query(query, plan, table)?;
+        self.queries.push(query);
         Ok(())
     }
 

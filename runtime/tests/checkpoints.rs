@@ -20,14 +20,19 @@ fn folder(name: &str) -> PathBuf {
 
 /// Rows in several files that cover the same time; row `damaged` is no JSON, but as long as it was.
 fn write_input(folder: &Path, damaged: Option<usize>) {
+    write_rows(folder, damaged, |number| number);
+}
+
+/// The same, each row at the second that `second_of` its number says.
+fn write_rows(folder: &Path, damaged: Option<usize>, second_of: impl Fn(usize) -> usize) {
     let mut files = vec![String::new(); FILES];
     for number in 0..ROWS {
         let mut row = format!(
             "{{\"id\":{number},\"k\":{},\"ts\":\"2026-01-01 {:02}:{:02}:{:02}\"}}",
             number % 7,
-            number / 3_600,
-            number / 60 % 60,
-            number % 60
+            second_of(number) / 3_600,
+            second_of(number) / 60 % 60,
+            second_of(number) % 60
         );
         if damaged == Some(number) {
             row = "#".repeat(row.len());
@@ -112,6 +117,55 @@ fn a_job_that_failed_goes_on_where_it_was_once_its_input_is_mended_on_any_number
     write_input(&folder, None);
     check_code(&with_checkpoints(&folder, &sql, 2, &[]), 0);
     assert_eq!(lines(&folder), expected("mended-expected"));
+}
+
+#[test]
+fn each_row_is_counted_in_its_window_or_late_but_once_however_often_the_job_fails() {
+    let folder = folder("late");
+    let sql = "CREATE TABLE event (id BIGINT, k BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) \
+         WITH ('connector' = 'filesystem', 'path' = 'input', 'format' = 'json'); \
+         CREATE TABLE total (events BIGINT, ids BIGINT) \
+         WITH ('connector' = 'filesystem', 'path' = 'total', 'format' = 'json'); \
+         CREATE TABLE copy (id BIGINT) WITH ('connector' = 'filesystem', 'path' = 'copy', 'format' = 'json'); \
+         INSERT INTO total SELECT COUNT(*), SUM(id) \
+         FROM TABLE(TUMBLE(TABLE event, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY k, window_start, window_end \
+         LATE DATA TO copy (id);";
+    // Every ninth row is ten minutes behind.
+    let second_of = |number: usize| {
+        if number % 9 == 5 {
+            number.saturating_sub(600)
+        } else {
+            number
+        }
+    };
+    for (damaged, shards) in [(Some(1_000), 2), (Some(2_500), 3), (Some(3_996), 1), (None, 2)] {
+        write_rows(&folder, damaged, second_of);
+        let code = i32::from(damaged.is_some());
+        check_code(&with_checkpoints(&folder, sql, shards, &[]), code);
+    }
+    let number = |line: &str, name: &str| -> u64 {
+        let behind = line.split(&format!("\"{name}\":")).nth(1).unwrap();
+        let digits = behind.split(|letter: char| !letter.is_ascii_digit());
+        digits.into_iter().next().unwrap().parse().unwrap()
+    };
+    let (mut counted, mut summed, mut late) = (0, 0, Vec::new());
+    for (line, times) in lines(&folder) {
+        if line.starts_with("total: ") {
+            counted += number(&line, "events") * times as u64;
+            summed += number(&line, "ids") * times as u64;
+        } else {
+            assert_eq!(times, 1, "{line}");
+            late.push(number(&line, "id"));
+        }
+    }
+    assert!(!late.is_empty(), "rows ten minutes behind are late");
+    assert!(
+        late.iter().all(|id| id % 9 == 5),
+        "no other row is late: {late:?}"
+    );
+    assert_eq!(counted + late.len() as u64, ROWS as u64);
+    let all = (ROWS * (ROWS - 1) / 2) as u64;
+    assert_eq!(summed + late.iter().sum::<u64>(), all);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! Every query runs at several shard counts, with and without two-phase aggregation and io_uring;
 //! its folded output must be the expected multiset each time. The folders are also tests of `velocore
 //! test` (docs/testing.md); `velocore test tests/golden --update` writes the expected files anew: read
-//! the difference before committing.
+//! the difference before committing. Folders without `expected.ndjson` need input that only `velocore test` can
+//! give (a watermark that is written down) or write to tables, and are run by it alone.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -67,6 +68,9 @@ fn folders() -> Vec<PathBuf> {
 fn check(arguments: &[&str]) {
     for folder in folders() {
         let expected_file = folder.join("expected.ndjson");
+        if !expected_file.exists() {
+            continue;
+        }
         let found = run(&folder, arguments);
         let expected = fs::read_to_string(&expected_file).unwrap();
         let expected: Vec<&str> = expected.lines().collect();

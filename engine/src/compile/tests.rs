@@ -208,3 +208,79 @@ fn the_plan_says_when_windows_are_corrected_and_when_time_goes_on() {
         "{text}"
     );
 }
+
+#[test]
+fn late_rows_need_one_window_and_a_table_that_takes_them() {
+    let tumble = |more: &str| {
+        format!(
+            "SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE a, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) \
+             GROUP BY {more}"
+        )
+    };
+    let windows = "window_start, window_end";
+    check_refused(
+        "SELECT COUNT(*) FROM a LATE DATA TO b",
+        "LATE DATA TO belongs to a query with a window, and this one has none",
+        (1, 24),
+        "late",
+    );
+    check_refused(
+        &tumble(&format!("{windows} LATE DATA TO bb")),
+        "table `bb` not found",
+        (1, 129),
+        "`b`",
+    );
+    check_refused(
+        &tumble(&format!("{windows} LATE DATA TO b (id, w)")),
+        "rows of the window have no column `w`",
+        (1, 136),
+        "id",
+    );
+    check_refused(
+        &tumble(&format!("ROLLUP (k), {windows} LATE DATA TO b")),
+        "LATE DATA TO cannot be combined with GROUPING SETS, CUBE or ROLLUP",
+        (1, 1),
+        "one statement per set",
+    );
+    check_refused(
+        &format!(
+            "CREATE TABLE c (id BIGINT) WITH ('connector' = 'memory'); {} LATE DATA TO c",
+            tumble(windows)
+        ),
+        "`c` has 1 columns, and rows of the window have 4: id, ts, k, v",
+        (1, 187),
+        "LATE DATA TO c (a, b)",
+    );
+    check_refused(
+        "SELECT x.k FROM (SELECT * FROM TABLE(TUMBLE(TABLE a, DESCRIPTOR(ts), INTERVAL '1' MINUTE))) x \
+         JOIN (SELECT * FROM TABLE(TUMBLE(TABLE b, DESCRIPTOR(ts), INTERVAL '1' MINUTE))) y ON x.k = y.k \
+         AND x.window_start = y.window_start AND x.window_end = y.window_end LATE DATA TO b",
+        "LATE DATA TO cannot tell which of 2 windows it means",
+        (1, 259),
+        "one window",
+    );
+}
+
+#[test]
+fn late_rows_are_told_apart_behind_the_exchange_that_the_window_reads() {
+    let text = explained(
+        "SELECT k, COUNT(*) FROM TABLE(TUMBLE(TABLE a, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) \
+         GROUP BY k, window_start, window_end LATE DATA TO b",
+    );
+    let order = [
+        "Window aggregate TUMBLE(1 min) per k",
+        "Tell late rows of TUMBLE(1 min)",
+        "Exchange by hash of k",
+        "because: the window aggregation needs all rows of `k` on one shard: LATE DATA TO writes the rows themselves",
+        "reads: id, ts, k, v",
+        "Query 2",
+        "Sink b (memory)",
+        "keeps: late",
+        "Tell late rows of TUMBLE(1 min) (shared, shown above)",
+    ];
+    let mut rest = text.as_str();
+    for expected in order {
+        let found = rest.find(expected);
+        rest = &rest[found.unwrap_or_else(|| panic!("{expected} in\n{text}"))..];
+    }
+}

@@ -7,6 +7,7 @@ use crate::operators::Operator;
 use crate::operators::expand::Expand;
 use crate::operators::group_aggregate::GroupAggregate;
 use crate::operators::keep_first::KeepFirst;
+use crate::operators::late_rows::LateRows;
 use crate::operators::local_group_aggregate::LocalGroupAggregate;
 use crate::operators::local_window_aggregate::LocalWindowAggregate;
 use crate::operators::map::Map;
@@ -50,6 +51,7 @@ pub fn build(
         NodeKind::LocalWindowAggregate(spec) => Box::new(LocalWindowAggregate::new(spec, input(0), output)?),
         NodeKind::WindowAggregate(spec) => Box::new(WindowAggregate::new(spec, input(0), output)?),
         NodeKind::WindowAssign(spec) => Box::new(WindowAssign::new(spec, input(0), output)?),
+        NodeKind::LateRows(spec) => Box::new(LateRows::new(spec, &input(0), output)),
         NodeKind::SessionAssign(spec) => Box::new(SessionAssign::new(spec, input(0), output)),
         NodeKind::OverAggregate(spec) => Box::new(OverAggregate::new(spec, input(0), output)?),
         NodeKind::StreamJoin(spec) => {

@@ -10,6 +10,7 @@ pub mod build;
 pub mod expand;
 pub mod ingest;
 pub mod keep_first;
+pub mod late_rows;
 pub mod map;
 pub mod normalize;
 pub mod over_aggregate;

@@ -7,8 +7,9 @@
 //! that is taken back before its session is complete never comes out.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::{FieldRef, Int64Type, SchemaRef};
 
 use crate::batch::{BATCH_ROWS_MAX, Batch};
@@ -56,9 +57,9 @@ impl SessionAssign {
     /// The assigner of `spec`; output = input columns, then the three window columns.
     pub fn new(spec: &SessionSpec, input: SchemaRef, output: SchemaRef) -> SessionAssign {
         assert_eq!(
-            input.fields().len() + 3,
+            input.fields().len() + 3 + usize::from(spec.tells_late),
             output.fields().len(),
-            "invariant: the output is the input and three window columns"
+            "invariant: the output is the input and three window columns, and whether the row is late"
         );
         let fields: Vec<FieldRef> = spec
             .partition
@@ -178,14 +179,43 @@ impl SessionAssign {
                 self.ready.pop_front();
             }
         }
-        let mut columns: Vec<ArrayRef> = self.store.gather_columns(&ids)?;
+        self.emit_with([starts, ends], &ids, false, out)?;
+        ids.into_iter().try_for_each(|id| self.store.remove(id))
+    }
+
+    /// Emits rows with their sessions.
+    fn emit_with(
+        &self,
+        [starts, ends]: [Vec<i64>; 2],
+        ids: &[RowId],
+        is_late: bool,
+        out: &mut Output,
+    ) -> Result<(), ExecutionError> {
+        let mut columns: Vec<ArrayRef> = self.store.gather_columns(ids)?;
         let times = ends.iter().map(|end| end - self.spec.tick_us).collect();
         let width = columns.len();
         for (column, bounds) in [starts, ends, times].into_iter().enumerate() {
             columns.push(timestamps(bounds, self.output.field(width + column).data_type()));
         }
+        if self.spec.tells_late {
+            columns.push(Arc::new(BooleanArray::from(vec![is_late; ids.len()])));
+        }
         out.emit_rows(rows_of(&self.output, columns, ids.len())?);
-        ids.into_iter().try_for_each(|id| self.store.remove(id))
+        Ok(())
+    }
+
+    /// Drops rows that are late, or, where they are asked for, emits each with the session that it would have
+    /// made alone.
+    fn dismiss(&mut self, late: &[(RowId, i64)], out: &mut Output) -> Result<(), ExecutionError> {
+        self.late_rows += late.len() as u64;
+        if self.spec.tells_late && !late.is_empty() {
+            let ids: Vec<RowId> = late.iter().map(|&(id, _)| id).collect();
+            let starts: Vec<i64> = late.iter().map(|&(_, time)| time).collect();
+            let ends = starts.iter().map(|start| start.saturating_add(self.spec.gap_us));
+            let ends = ends.collect();
+            self.emit_with([starts, ends], &ids, true, out)?;
+        }
+        late.iter().try_for_each(|&(id, _)| self.store.remove(id))
     }
 }
 
@@ -225,7 +255,7 @@ impl SessionAssign {
 }
 
 impl Operator for SessionAssign {
-    fn process(&mut self, _input: usize, batch: Batch, _out: &mut Output) -> Result<(), ExecutionError> {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<(), ExecutionError> {
         let keys: Vec<ArrayRef> = self
             .spec
             .partition
@@ -246,21 +276,21 @@ impl Operator for SessionAssign {
         if batch.ops().is_some() {
             self.hashes.resize(self.store.id_bound(), 0);
         }
+        let mut late = Vec::new();
         for (row, (id, group)) in ids.into_iter().zip(groups).enumerate() {
             if batch.op(row).is_addition() {
                 if let Some(&hash) = hashes.get(row) {
                     self.hashes[id as usize] = hash;
                 }
                 if !self.add(group, times[row], id) {
-                    self.late_rows += 1;
-                    self.store.remove(id)?;
+                    late.push((id, times[row]));
                 }
             } else {
                 self.store.remove(id)?;
                 self.take(group, times[row], hashes[row])?;
             }
         }
-        Ok(())
+        self.dismiss(&late, out)
     }
 
     fn advance(&mut self, watermark: WatermarkUs, out: &mut Output) -> Result<Firing, ExecutionError> {
@@ -329,7 +359,6 @@ impl Operator for SessionAssign {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     use arrow::array::{Int8Array, Int64Array, TimestampMillisecondArray};
     use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
@@ -394,6 +423,7 @@ mod tests {
             partition: vec![0],
             gap_us: 10_000,
             tick_us: 1_000,
+            tells_late: false,
         };
         SessionAssign::new(&spec, schema(false), schema(true))
     }

@@ -22,6 +22,7 @@ use crate::plan::lower_rank::bounded_rank;
 use crate::plan::lower_scan::SharedSource;
 use crate::plan::lowered::{AttachedWindow, ColumnSource, Lowered, physical_schema, schema_of};
 use crate::plan::scans::{self, TableUse};
+use crate::plan::window_tvf::LateClauseId;
 use crate::plan::{Distribution, MapSpec, NodeId, NodeKind, PlanNode, Settings, StateGrowth, StreamPlan};
 use crate::sql::catalog::{Catalog, TableDefinition};
 use crate::sql::statement::Emit;
@@ -39,6 +40,8 @@ pub struct SinkQuery {
     pub state_ttl: Vec<(String, u64)>,
     /// The table written to; `None` = standard output.
     pub table: Option<Arc<TableDefinition>>,
+    /// `LATE DATA TO`: the query that writes the rows which come late to this one.
+    pub late: Option<Box<SinkQuery>>,
     /// Where the statement starts.
     pub position: Position,
 }
@@ -56,6 +59,7 @@ pub fn build(queries: &[SinkQuery], catalog: &Catalog, settings: Settings) -> Re
         expressions: Expressions::default(),
         position: Position::default(),
         ttl_hints: Vec::new(),
+        late_rows: BTreeMap::new(),
     };
     for (statement, query) in queries.iter().enumerate() {
         builder.position = query.position;
@@ -67,6 +71,11 @@ pub fn build(queries: &[SinkQuery], catalog: &Catalog, settings: Settings) -> Re
         builder
             .sink(statement, query)
             .map_err(|error| error.at(query.position))?;
+        if let Some(late) = &query.late {
+            builder
+                .sink(queries.len() + statement, late)
+                .map_err(|error| error.at(late.position))?;
+        }
     }
     let mut plan = StreamPlan {
         nodes: builder.nodes,
@@ -87,6 +96,8 @@ pub(crate) struct Builder<'a> {
     pub(crate) expressions: Expressions,
     position: Position,
     ttl_hints: Vec<(String, u64)>,
+    /// By `LATE DATA TO`: the rows that are late.
+    pub(super) late_rows: BTreeMap<LateClauseId, Lowered>,
 }
 
 impl Builder<'_> {
@@ -137,6 +148,9 @@ impl Builder<'_> {
                 }
                 if let Some(unnest) = node.as_any().downcast_ref::<super::lower_unnest::Unnest>() {
                     return self.lower_unnest(unnest);
+                }
+                if let Some(late) = node.as_any().downcast_ref::<super::lower_late::LateInput>() {
+                    return self.lower_late_input(late);
                 }
                 match node.as_any().downcast_ref::<super::lower_grouping_sets::Expand>() {
                     Some(expand) => self.lower_expand(expand),
@@ -265,6 +279,7 @@ impl Builder<'_> {
                 ..window
             }
         });
+        let late = input.late.map(|late| late.kept_by(&mut output, &node.schema));
         let moved = |column: usize| output.position_of_input(column);
         let attached = input.attached.map(|attached| AttachedWindow {
             start: attached.start.and_then(moved),
@@ -307,6 +322,7 @@ impl Builder<'_> {
             columns,
             pending_window,
             attached,
+            late,
         }
     }
 
@@ -418,6 +434,7 @@ impl Builder<'_> {
         let Some(window) = lowered.pending_window else {
             return lowered;
         };
+        let lowered = self.without_late_rows(lowered, window);
         let input = self.nodes[lowered.node].clone();
         let width = input.schema.fields().len();
         let time_type = input.schema.field(window.time_column).data_type().clone();
@@ -450,6 +467,7 @@ impl Builder<'_> {
             columns,
             pending_window: None,
             attached: Some(attached),
+            late: None,
         }
     }
 

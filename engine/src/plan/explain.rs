@@ -114,6 +114,7 @@ pub fn headline(plan: &StreamPlan, id: NodeId) -> String {
             names(input, &spec.partition)
         ),
         NodeKind::WindowAssign(window) => format!("Window assign {}", kind_text(window.kind)),
+        NodeKind::LateRows(spec) => format!("Tell late rows of {}", kind_text(spec.window.kind)),
         NodeKind::OverAggregate(spec) => {
             format!(
                 "Over aggregate per {} by {}",
@@ -298,6 +299,7 @@ impl Printer<'_> {
             | NodeKind::Unnest(_)
             | NodeKind::Expand(_)
             | NodeKind::Normalize(_)
+            | NodeKind::LateRows(_)
             | NodeKind::SessionAssign(_)
             | NodeKind::WindowAssign(_) => Vec::new(),
             NodeKind::Sink(spec) => {

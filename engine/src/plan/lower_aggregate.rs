@@ -1,4 +1,4 @@
-//! Window TVFs and aggregations: over windows where the keys hold window bounds, unbounded elsewhere.
+//! Aggregations: over windows where the keys hold window bounds, unbounded elsewhere.
 //!
 //! An aggregation becomes up to four nodes: a map that computes keys and arguments, a local phase,
 //! an exchange, and the owner. Which of them are there is the partitioner selector's choice.
@@ -13,16 +13,13 @@ use crate::changelog::Changelog;
 use crate::error::{ExecutionError, SqlError};
 use crate::operators::{local_group_aggregate, local_window_aggregate};
 use crate::plan::aggregate_calls::CallLowering;
-use crate::plan::builder::{
-    Builder, MapOutput, names_of, plain_column, planning_error, tick_us, window_fields,
-};
+use crate::plan::builder::{Builder, MapOutput, names_of, plain_column, planning_error, window_fields};
 use crate::plan::growth::kept_for;
-use crate::plan::lowered::{AttachedWindow, ColumnSource, Lowered, WindowBound, schema_of};
+use crate::plan::lowered::{AttachedWindow, ColumnSource, LateColumns, Lowered, WindowBound, schema_of};
 use crate::plan::partitioner::{self, KeyedOperator, Partitioning};
-use crate::plan::window_tvf::WindowTvf;
 use crate::plan::{
     AggregateCall, Distribution, ExchangeSpec, ExchangeTarget, GroupAggregateSpec, NodeId, NodeKind,
-    PlanNode, SessionSpec, StateGrowth, WindowAggregateSpec, WindowInput, WindowKind, WindowSpec,
+    PlanNode, StateGrowth, WindowAggregateSpec, WindowInput, WindowKind, WindowSpec,
 };
 use crate::sql::statement::Emit;
 use crate::state::accumulators::supports_two_phase;
@@ -42,101 +39,10 @@ struct Prepared {
     key_fields: Vec<FieldRef>,
     calls: Vec<AggregateCall>,
     window: Option<WindowInput>,
+    late: Option<LateColumns>,
 }
 
 impl Builder<'_> {
-    /// A window TVF changes nothing until somebody asks for its bounds.
-    pub(crate) fn lower_window_tvf(&mut self, tvf: &WindowTvf) -> Result<Lowered, SqlError> {
-        let input = self.lower(&tvf.input, Emit::Default)?;
-        let mut input = self.materialise(input);
-        let time = tvf
-            .input
-            .schema()
-            .maybe_index_of_column(&tvf.time_column)
-            .and_then(|index| input.physical(index))
-            .expect("invariant: the time column is a column of the input");
-        let node = &self.nodes[input.node];
-        if node.event_time != Some(time) {
-            return Err(SqlError::new(format!(
-                "a window needs the event-time column, and `{}` is none",
-                tvf.time_column.name
-            ))
-            .hint(match node.event_time {
-                Some(event_time) => format!("use `{}`", node.schema.field(event_time).name()),
-                None => format!(
-                    "declare WATERMARK FOR `{}` AS … in CREATE TABLE",
-                    tvf.time_column.name
-                ),
-            })
-            .at(tvf.position()));
-        }
-        let tick_us = tick_us(node.schema.field(time).data_type());
-        if let WindowKind::Session { gap_us } = tvf.kind {
-            return Ok(self.add_session_assign(tvf, input, time, gap_us));
-        }
-        input.pending_window = Some(WindowSpec {
-            kind: tvf.kind,
-            offset_us: tvf.offset_us,
-            time_column: time,
-            tick_us,
-        });
-        input.columns.extend(WindowBound::ALL.map(ColumnSource::Window));
-        Ok(input)
-    }
-
-    /// Sessions depend on the rows: they are assigned at once.
-    fn add_session_assign(&mut self, tvf: &WindowTvf, input: Lowered, time: usize, gap_us: i64) -> Lowered {
-        let logical = tvf.input.schema();
-        let column = |column| {
-            let index = logical.maybe_index_of_column(column);
-            let physical = index.and_then(|index| input.physical(index));
-            physical.expect("invariant: the keys of a session are columns of its input")
-        };
-        let partition: Vec<usize> = tvf.partition.iter().map(column).collect();
-        let node = self.nodes[input.node].clone();
-        let key_names = names_of(&node.schema, &partition);
-        let partitioning = partitioner::select(&KeyedOperator {
-            name: "the session window",
-            key_names: &key_names,
-            keys: &partition,
-            input: &node.distribution,
-            two_phase: Err("a session is made of the rows before it".to_string()),
-        });
-        let (below, _) = self.add_exchange(input.node, partition.clone(), &partitioning);
-        let below = self.nodes[below].clone();
-        let width = below.schema.fields().len();
-        let time_type = below.schema.field(time).data_type().clone();
-        let mut fields: Vec<FieldRef> = below.schema.fields().to_vec();
-        fields.extend(window_fields(&time_type));
-        let tick_us = tick_us(&time_type);
-        let node = self.add(PlanNode {
-            kind: NodeKind::SessionAssign(SessionSpec {
-                time_column: time,
-                partition,
-                gap_us,
-                tick_us,
-            }),
-            inputs: vec![below.id],
-            schema: schema_of(fields),
-            changelog: Changelog::Append,
-            event_time: Some(width + 2),
-            growth: StateGrowth::Bounded("rows of open sessions".to_string()),
-            ..below
-        });
-        let mut columns = input.columns;
-        columns.extend((width..width + 3).map(ColumnSource::Physical));
-        Lowered {
-            node,
-            columns,
-            pending_window: None,
-            attached: Some(AttachedWindow {
-                start: Some(width),
-                end: Some(width + 1),
-                tick_us,
-            }),
-        }
-    }
-
     pub(crate) fn lower_aggregate(&mut self, aggregate: &Aggregate, emit: Emit) -> Result<Lowered, SqlError> {
         if let [Expr::GroupingSet(sets)] = aggregate.group_expr.as_slice() {
             return self.lower_grouping_sets(aggregate, sets, emit);
@@ -230,6 +136,7 @@ impl Builder<'_> {
             columns,
             pending_window: None,
             attached,
+            late: None,
         })
     }
 
@@ -312,12 +219,14 @@ impl Builder<'_> {
                     .hint("select and group by both columns"));
             }
         };
+        let late = input.late.clone().filter(|_| windowed);
         let mut prepared = Prepared {
             input: input.node,
             keys,
             key_fields,
             calls,
             window,
+            late: late.map(|late| late.kept_by(&mut output, &node_schema)),
         };
         self.add_preparation(input, output, &mut prepared);
         Ok((prepared, items))
@@ -335,6 +244,7 @@ impl Builder<'_> {
         }
         let input = Lowered {
             pending_window: None,
+            late: None,
             ..input.clone()
         };
         prepared.input = self.add_projection(input, Vec::new(), output).node;
@@ -382,7 +292,10 @@ impl Builder<'_> {
             true => spec.keys.clone(),
             false => prepared.exchange_keys(),
         };
-        let (below, moved) = self.add_exchange(below, exchange_keys, &partitioning);
+        let (mut below, moved) = self.add_exchange(below, exchange_keys, &partitioning);
+        if let (Some(late), WindowInput::Assign(window)) = (&prepared.late, &spec.window) {
+            below = self.add_late_rows(below, *window, lateness(emit), late);
+        }
         let owner = self.nodes[below].clone();
         let mut fields = output_fields(&prepared);
         fields.extend(window_fields(&time_type));
@@ -469,6 +382,10 @@ impl Builder<'_> {
             (_, false) => {
                 Err("two phases are switched off by table.optimizer.agg-phase-strategy".to_string())
             }
+            _ if prepared.late.is_some() => Err(
+                "LATE DATA TO writes the rows themselves, so none may be combined before it is late"
+                    .to_string(),
+            ),
             (Some(WindowInput::Attached { .. }), _) => {
                 Err("its input are window results, already combined".to_string())
             }
@@ -561,6 +478,9 @@ impl Prepared {
         for call in &mut self.calls {
             call.arguments.iter_mut().for_each(renumber);
             call.filter.iter_mut().for_each(renumber);
+        }
+        if let Some(late) = &mut self.late {
+            late.columns.iter_mut().for_each(renumber);
         }
         match &mut self.window {
             Some(WindowInput::Assign(window)) => renumber(&mut window.time_column),
@@ -657,6 +577,14 @@ fn two_phase(calls: &[AggregateCall], input_retracts: bool) -> Result<(), String
 
 fn unsupported(error: ExecutionError) -> SqlError {
     SqlError::new(error.message)
+}
+
+/// How long a complete window is corrected, microseconds.
+fn lateness(emit: Emit) -> i64 {
+    match emit {
+        Emit::Corrected(us) => i64::try_from(us).unwrap_or(i64::MAX),
+        _ => 0,
+    }
 }
 
 fn window_tick(window: &WindowInput) -> i64 {

@@ -302,6 +302,7 @@ impl Builder<'_> {
             columns,
             pending_window: None,
             attached,
+            late: None,
         }
     }
 

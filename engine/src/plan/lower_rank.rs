@@ -412,6 +412,7 @@ impl Builder<'_> {
             node: id,
             columns,
             pending_window: None,
+            late: None,
             attached: input.attached.filter(|_| appends),
         })
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion_common::{DFSchema, DFSchemaRef, TableReference};
 
+use crate::plan::window_tvf::LateClauseId;
 use crate::plan::{NodeId, WindowSpec};
 
 /// Where a logical column is.
@@ -50,6 +51,15 @@ pub(crate) struct AttachedWindow {
     pub(crate) tick_us: i64,
 }
 
+/// The columns that `LATE DATA TO` writes of the rows that come late, as physical columns of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LateColumns {
+    /// Which clause asks for them.
+    pub(crate) clause: LateClauseId,
+    /// The columns of the windowed relation, in order.
+    pub(crate) columns: Vec<usize>,
+}
+
 /// A logical plan, lowered.
 #[derive(Clone, Debug)]
 pub(crate) struct Lowered {
@@ -61,6 +71,8 @@ pub(crate) struct Lowered {
     pub(crate) pending_window: Option<WindowSpec>,
     /// Windows that the node's rows already carry.
     pub(crate) attached: Option<AttachedWindow>,
+    /// What must be kept of each row until its pending window says whether it is late.
+    pub(crate) late: Option<LateColumns>,
 }
 
 impl Lowered {
@@ -71,6 +83,7 @@ impl Lowered {
             columns: (0..width).map(ColumnSource::Physical).collect(),
             pending_window: None,
             attached: None,
+            late: None,
         }
     }
 

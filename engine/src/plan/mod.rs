@@ -29,6 +29,7 @@ mod lower_aggregate;
 mod lower_grouping_sets;
 mod lower_interval;
 mod lower_join;
+pub(crate) mod lower_late;
 mod lower_over;
 mod lower_rank;
 mod lower_scan;
@@ -36,12 +37,16 @@ mod lower_sink;
 mod lower_sort;
 mod lower_temporal;
 pub(crate) mod lower_unnest;
+mod lower_window_tvf;
 mod lowered;
 pub mod partitioner;
+mod ranks;
 mod scans;
 pub mod state_names;
 pub mod warnings;
 pub mod window_tvf;
+
+pub use ranks::{RankFunction, RankSpec, RankWindow, SortColumn, SortSpec};
 
 /// Index into [`StreamPlan::nodes`].
 pub type NodeId = usize;
@@ -153,6 +158,8 @@ pub enum NodeKind {
     WindowAggregate(WindowAggregateSpec),
     /// A window TVF without aggregation: one row per window, `window_start/end/time` appended.
     WindowAssign(WindowSpec),
+    /// `LATE DATA TO`: says of each row whether all of its windows are complete already.
+    LateRows(LateRowsSpec),
     /// A session window TVF: rows with the session they belong to, once it is complete.
     SessionAssign(SessionSpec),
     /// `OVER (PARTITION BY … ORDER BY event time ROWS | RANGE …)`.
@@ -416,6 +423,17 @@ pub struct SessionSpec {
     pub gap_us: i64,
     /// See [`WindowSpec::tick_us`].
     pub tick_us: i64,
+    /// `LATE DATA TO`: one more column, `late` (BOOLEAN); late rows come out at once.
+    pub tells_late: bool,
+}
+
+/// Rows told apart by whether they are late; output = input columns, then `late` (BOOLEAN).
+#[derive(Clone, Copy, Debug)]
+pub struct LateRowsSpec {
+    /// The window behind it.
+    pub window: WindowSpec,
+    /// How long a complete window is still corrected, microseconds.
+    pub lateness_us: i64,
 }
 
 /// Aggregation over windows.
@@ -565,86 +583,6 @@ impl StreamJoinSpec {
     pub fn counts_matches(&self, side: usize) -> bool {
         self.kind.preserves(side) || (self.kind.is_left_only() && side == 0)
     }
-}
-
-/// What a rank counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RankFunction {
-    /// Position; rows that are equal keep the order in which they came.
-    RowNumber,
-    /// 1 + number of rows before; equal rows share it.
-    Rank,
-    /// 1 + number of different values before.
-    DenseRank,
-}
-
-/// One column of an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SortColumn {
-    /// The column.
-    pub column: usize,
-    /// Largest first.
-    pub descending: bool,
-    /// NULLs before all values.
-    pub nulls_first: bool,
-}
-
-/// The first rows of each partition; output = input columns, then the rank where it is asked for.
-#[derive(Clone, Debug)]
-pub struct RankSpec {
-    /// `PARTITION BY` columns; empty = all rows together.
-    pub partition: Vec<usize>,
-    /// `ORDER BY`; empty = the order of arrival.
-    pub order: Vec<SortColumn>,
-    /// What is counted.
-    pub function: RankFunction,
-    /// The first rank that comes out, from 1.
-    pub first: u64,
-    /// The last rank that comes out.
-    pub last: u64,
-    /// Whether the rank comes out as a column.
-    pub output_rank: bool,
-    /// The window-end column if the partition is part of a window: results come once it is complete.
-    pub window: Option<RankWindow>,
-    /// The event-time column if this keeps the first row by it: that row comes out once the watermark has
-    /// passed it.
-    pub keeps_first_by: Option<usize>,
-    /// When results come out.
-    pub emit: Emit,
-    /// Whether the input may take rows back.
-    pub input_retracts: bool,
-    /// How long a partition is kept after it changed last, microseconds; `None` = for ever.
-    pub ttl_us: Option<u64>,
-}
-
-impl RankSpec {
-    /// Whether nothing that comes out is ever taken back: rows come in the order that is asked for, or wait
-    /// until they are settled.
-    pub fn is_append_only(&self) -> bool {
-        let in_order = self.order.is_empty() && !self.input_retracts;
-        in_order || self.window.is_some() || self.keeps_first_by.is_some() || self.emit == Emit::Final
-    }
-}
-
-/// The window that a rank is taken in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RankWindow {
-    /// The `window_end` column.
-    pub end_column: usize,
-    /// See [`WindowSpec::tick_us`].
-    pub tick_us: i64,
-}
-
-/// Rows in order; output = input.
-#[derive(Clone, Debug)]
-pub struct SortSpec {
-    /// The order.
-    pub order: Vec<SortColumn>,
-    /// The event-time column if the order starts with it, rising: rows come as the watermark passes
-    /// them; otherwise they come at the end of the input.
-    pub time_column: Option<usize>,
-    /// Whether the input may take rows back.
-    pub input_retracts: bool,
 }
 
 /// Join of rows in the same window; output = left columns, then right columns, but for semi and anti

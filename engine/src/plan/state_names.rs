@@ -103,6 +103,15 @@ fn kind_and_layout(node: &PlanNode) -> Option<(&'static str, String)> {
                 &spec.input_retracts,
             ]),
         ),
+        NodeKind::LateRows(spec) => (
+            "late rows",
+            layout(&[
+                &spec.window.kind,
+                &spec.window.offset_us,
+                &spec.window.tick_us,
+                &spec.lateness_us,
+            ]),
+        ),
         NodeKind::SessionAssign(spec) => (
             "session",
             layout(&[&spec.time_column, &spec.partition, &spec.gap_us, &spec.tick_us]),

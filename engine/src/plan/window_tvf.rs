@@ -17,6 +17,9 @@ use crate::plan::WindowKind;
 /// Names of the columns that a window TVF appends, in order.
 pub const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
 
+/// What tells one `LATE DATA TO` from another: its line and column.
+pub type LateClauseId = (u64, u64);
+
 /// A window TVF over `input`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WindowTvf {
@@ -32,6 +35,8 @@ pub struct WindowTvf {
     pub partition: Vec<Column>,
     /// Where the TVF stands in the SQL text: (line, column, length).
     pub position: (u64, u64, u64),
+    /// The `LATE DATA TO` that takes its late rows: all columns of the relation are needed for it.
+    pub late: Option<LateClauseId>,
     schema: DFSchemaRef,
 }
 
@@ -72,8 +77,14 @@ impl WindowTvf {
             offset_us,
             partition,
             position,
+            late: None,
             schema,
         })
+    }
+
+    /// The same, its late rows taken by that clause.
+    pub fn with_late(self, late: Option<LateClauseId>) -> WindowTvf {
+        WindowTvf { late, ..self }
     }
 
     /// Where the TVF stands in the SQL text.
@@ -125,14 +136,15 @@ impl UserDefinedLogicalNodeCore for WindowTvf {
             }
         }
         let time_column = columns.remove(0);
-        WindowTvf::try_new(
+        let same = WindowTvf::try_new(
             input,
             time_column,
             self.kind,
             self.offset_us,
             columns,
             self.position(),
-        )
+        )?;
+        Ok(same.with_late(self.late))
     }
 
     /// Filters on the relation's own columns may move below the TVF; filters on window bounds may not. Below
@@ -150,6 +162,9 @@ impl UserDefinedLogicalNodeCore for WindowTvf {
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
         let width = self.input.schema().fields().len();
+        if self.late.is_some() {
+            return Some(vec![(0..width).collect()]);
+        }
         let mut needed: Vec<usize> = output_columns
             .iter()
             .copied()

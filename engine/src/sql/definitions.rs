@@ -82,6 +82,13 @@ impl Catalog {
     /// Declares a stream: a name for its query and, with a connector, a table that it fills.
     pub fn define_as(&mut self, create: &CreateAs) -> Result<Option<SinkQuery>, SqlError> {
         self.check_new(&create.name)?;
+        if let Some(late) = &create.query.late {
+            return Err(
+                SqlError::new("LATE DATA TO stands behind INSERT INTO or a bare query")
+                    .hint("declare the table, and write INSERT INTO … SELECT … LATE DATA TO …")
+                    .at(late.position),
+            );
+        }
         let plan = QueryPlanner::new(self).plan(&create.query)?;
         self.add_view(&create.name, &create.query, plan.clone());
         if create.options.is_empty() {
@@ -90,15 +97,30 @@ impl Catalog {
         }
         validate_options(&create.options)?;
         let table = Arc::new(table_of(&create.name, &plan, &create.options));
-        let CreateAs { query, .. } = create;
-        Ok(Some(SinkQuery {
+        self.sink_query(&create.query, plan, Some(table)).map(Some)
+    }
+
+    /// The query of `plan` as the builder takes it, with that of its late rows.
+    pub(crate) fn sink_query(
+        &self,
+        query: &StreamQuery,
+        plan: LogicalPlan,
+        table: Option<Arc<TableDefinition>>,
+    ) -> Result<SinkQuery, SqlError> {
+        let state_ttl = hints::state_ttl(&query.query)?;
+        let late = match &query.late {
+            Some(late) => Some(Box::new(self.late_query(late, &plan, &state_ttl)?)),
+            None => None,
+        };
+        Ok(SinkQuery {
             plan,
             emit: query.emit,
             timeout_us: query.timeout_us,
-            state_ttl: hints::state_ttl(&query.query)?,
-            table: Some(table),
+            state_ttl,
+            table,
+            late,
             position: query.position,
-        }))
+        })
     }
 
     fn contains(&self, name: &str) -> bool {

@@ -32,12 +32,6 @@ const EMIT_USAGE: &str = "use EMIT CHANGES, EMIT EVERY 10s, EMIT CHANGES EVERY R
 pub(crate) fn take_emit(
     mut tokens: Vec<TokenWithSpan>,
 ) -> Result<(Vec<TokenWithSpan>, Option<EmitClause>), SqlError> {
-    if let Some(index) = (0..tokens.len()).find(|&index| are_words(&tokens, index, &["LATE", "DATA", "TO"])) {
-        return Err(
-            at_token(SqlError::new("LATE DATA TO is not supported yet"), &tokens[index])
-                .hint("late rows are counted and shown in the summary"),
-        );
-    }
     let Some(start) = (0..tokens.len()).find(|&index| opens_emit(&tokens, index)) else {
         return Ok((tokens, None));
     };
@@ -97,8 +91,8 @@ fn opens_emit(tokens: &[TokenWithSpan], index: usize) -> bool {
     }
 }
 
-/// Whether the token stands outside of parentheses: EMIT is a clause of the whole statement.
-fn is_at_top(tokens: &[TokenWithSpan], start: usize) -> bool {
+/// Whether the token stands outside of parentheses: what ends a statement is a clause of all of it.
+pub(crate) fn is_at_top(tokens: &[TokenWithSpan], start: usize) -> bool {
     let depth = tokens[..start]
         .iter()
         .fold(0_i64, |depth, token| match token.token {

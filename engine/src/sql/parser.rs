@@ -139,6 +139,9 @@ impl StreamParser<'_> {
         if let Some(emit) = self.emit {
             return Err(SqlError::new("EMIT belongs to a query").at(emit.position));
         }
+        if let Some(late) = self.late {
+            return Err(SqlError::new("LATE DATA TO belongs to a query").at(late.position));
+        }
         if let Some(window) = self.windows.first() {
             return Err(SqlError::new("the WINDOW clause belongs to no query").at(window.position));
         }
@@ -237,6 +240,13 @@ impl StreamParser<'_> {
             self.string()?;
         }
         self.expect_keyword(Keyword::AS)?;
+        if let Some(late) = &self.late {
+            return Err(
+                SqlError::new("a view has no rows of its own, and so none that are late")
+                    .hint("put LATE DATA TO behind the statement that reads the view")
+                    .at(late.position),
+            );
+        }
         Ok(CreateView {
             name,
             if_not_exists,
@@ -321,6 +331,7 @@ impl StreamParser<'_> {
             query,
             emit,
             timeout_us,
+            late: self.late.take(),
             position,
         })
     }

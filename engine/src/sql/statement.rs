@@ -46,7 +46,20 @@ pub struct StreamQuery {
     /// `EMIT … TIMEOUT interval`: when event time goes on by the clock in a source that is quiet,
     /// microseconds, > 0.
     pub timeout_us: Option<u64>,
+    /// `LATE DATA TO …` behind it.
+    pub late: Option<LateData>,
     /// Where the query starts.
+    pub position: Position,
+}
+
+/// `LATE DATA TO table [(columns)]`: where rows go that come too late for their window.
+#[derive(Clone, Debug)]
+pub struct LateData {
+    /// The table written to.
+    pub table: Name,
+    /// The columns of the windowed relation that are written, where given; else all, by position.
+    pub columns: Vec<Name>,
+    /// Where the clause stands.
     pub position: Position,
 }
 

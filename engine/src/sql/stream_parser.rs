@@ -13,7 +13,7 @@ use crate::error::{Position, SqlError};
 use crate::sql::dialect::StreamDialect;
 use crate::sql::emit::EmitClause;
 use crate::sql::position::{ident_position, span_position};
-use crate::sql::statement::{Name, Statement};
+use crate::sql::statement::{LateData, Name, Statement};
 use crate::sql::sugar::{self, WindowClause};
 use crate::sql::tokens::{at_token, is_word, lower_first};
 
@@ -27,6 +27,8 @@ pub(crate) struct StreamParser<'a> {
     pub windows: Vec<WindowClause>,
     /// `EMIT …`, until the query takes it.
     pub emit: Option<EmitClause>,
+    /// `LATE DATA TO …`, until the query takes it.
+    pub late: Option<LateData>,
     /// The statements before this one: what `LIKE` may name.
     pub earlier: &'a [Statement],
 }
@@ -40,6 +42,7 @@ impl<'a> StreamParser<'a> {
             tokens: lowered.tokens,
             windows: lowered.windows,
             emit: lowered.emit,
+            late: lowered.late,
             earlier,
         })
     }

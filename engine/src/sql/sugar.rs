@@ -13,8 +13,10 @@ use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Word};
 use crate::error::{Position, SqlError};
 use crate::sql::dialect::StreamDialect;
 use crate::sql::emit::{EmitClause, take_emit};
+use crate::sql::late_data::take_late_data;
 use crate::sql::position::span_position;
 use crate::sql::refusals::check_depth;
+use crate::sql::statement::LateData;
 use crate::sql::suggest;
 use crate::sql::tokens::{are_words, at_token, is_word, number, word};
 use crate::sql::window_call::PARTITION_KEYS;
@@ -31,6 +33,8 @@ pub(crate) struct Lowered {
     pub windows: Vec<WindowClause>,
     /// `EMIT …` at the end.
     pub emit: Option<EmitClause>,
+    /// `LATE DATA TO …` behind it.
+    pub late: Option<LateData>,
 }
 
 /// The windows of the `WINDOW …` clause.
@@ -87,6 +91,7 @@ pub(crate) struct WindowClause {
 
 /// Lowers all token sugar of one statement.
 pub(crate) fn lower(tokens: Vec<TokenWithSpan>) -> Result<Lowered, SqlError> {
+    let (tokens, late) = take_late_data(tokens)?;
     let (tokens, emit) = take_emit(tokens)?;
     let mut walk = Walk {
         tokens: &tokens,
@@ -102,6 +107,7 @@ pub(crate) fn lower(tokens: Vec<TokenWithSpan>) -> Result<Lowered, SqlError> {
         windows: walk.windows,
         tokens: walk.output,
         emit,
+        late,
     })
 }
 

@@ -29,6 +29,16 @@ use edits::Edits;
 /// # Errors
 /// The file cannot be compiled, or says what Flink cannot: with the place and what to do.
 pub fn export(sql: &str) -> Result<String, SqlError> {
+    let pieces = split_statements(tokenize(sql)?);
+    for piece in &pieces {
+        if let Some(late) = (0..piece.len()).find(|&at| are_words(piece, at, &["LATE", "DATA", "TO"])) {
+            return Err(at_token(
+                SqlError::new("LATE DATA TO has no counterpart in Flink SQL"),
+                &piece[late],
+            )
+            .hint("leave it out: Flink drops late rows"));
+        }
+    }
     for (plan, position) in compile_apart(sql)? {
         check_emission(&plan).map_err(|error| error.at(position))?;
     }
@@ -44,16 +54,8 @@ pub fn export(sql: &str) -> Result<String, SqlError> {
         .flatten()
         .map(|column| column.name.value.clone())
         .collect();
-    let pieces = split_statements(tokenize(sql)?);
     let event_times = clauses::event_times(&statements);
     for (number, piece) in pieces.iter().enumerate() {
-        if let Some(late) = (0..piece.len()).find(|&at| are_words(piece, at, &["LATE", "DATA", "TO"])) {
-            return Err(at_token(
-                SqlError::new("LATE DATA TO has no counterpart in Flink SQL"),
-                &piece[late],
-            )
-            .hint("leave it out: Flink drops late rows"));
-        }
         let (kept, emit) = take_emit(piece.clone())?;
         if let Some(timeout) = piece[kept.len()..].iter().find(|token| is_word(token, "TIMEOUT")) {
             return Err(at_token(

@@ -2,7 +2,7 @@
 //!
 //! `syntax` lowers Flink's spellings, `context` answers what tables and functions there are, `relations` plans
 //! window TVFs, `unnest` arrays, `temporal` marks temporal joins, `types` the types of CAST, `casts` prints values as
-//! Flink does, `set_operations`, `exists` and `not_in` mend what DataFusion means differently, `optimizer` holds the hand-picked
+//! Flink does, `set_operations`, `exists` and `not_in` mend what DataFusion means differently, `late_data` splits off what `LATE DATA TO` asks for, `optimizer` holds the hand-picked
 //! rules, `errors` turns DataFusion's errors into ours, with a place in the text.
 
 mod casts;
@@ -10,6 +10,7 @@ mod context;
 pub(crate) mod errors;
 mod exists;
 mod inserts;
+pub(crate) mod late_data;
 mod not_in;
 mod optimizer;
 mod relations;
@@ -69,6 +70,7 @@ impl<'a> QueryPlanner<'a> {
             .and_then(set_operations::lower)
             .and_then(exists::lower)
             .and_then(not_in::lower)
+            .and_then(|plan| late_data::mark(plan, query.late.as_ref()))
             .and_then(analyze)
             .and_then(optimizer::optimize)
             .map_err(|error| sql_error(error, query.query.as_ref()).at(query.position))

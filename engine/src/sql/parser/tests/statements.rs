@@ -2,6 +2,7 @@
 
 use super::check;
 use crate::sql::parser::parse;
+use crate::sql::statement::{Emit, StatementKind};
 
 #[test]
 fn statements_of_a_file_are_read_in_order() {
@@ -103,12 +104,52 @@ fn emit_ends_a_statement_and_is_never_an_alias() {
         &format!("error: this form of EMIT is not supported yet (line 1, column 17); {usage}"),
     );
     check(
-        "SELECT a FROM t EMIT FINAL LATE DATA TO x",
-        "error: LATE DATA TO is not supported yet (line 1, column 28); late rows are counted and shown in the summary",
-    );
-    check(
         "CREATE TABLE t (a INT) EMIT CHANGES",
         "error: EMIT belongs to a query (line 1, column 24)",
+    );
+}
+
+#[test]
+fn late_data_ends_a_statement() {
+    let usage = "write LATE DATA TO late_rows, or LATE DATA TO late_rows (a, b), behind EMIT and TIMEOUT";
+    let late = |sql: &str| match parse(sql).unwrap().remove(0).kind {
+        StatementKind::Select(query) => {
+            let late = query.late.unwrap();
+            let columns: Vec<String> = late.columns.into_iter().map(|name| name.value).collect();
+            (query.emit, late.table.value, columns.join(" "))
+        }
+        other => panic!("{other:?}"),
+    };
+    let found = late("SELECT a FROM t EMIT FINAL LATE DATA TO x");
+    assert_eq!(found, (Emit::Final, "x".to_string(), String::new()));
+    let found = late("SELECT a FROM t late data to `x` (a, b)");
+    assert_eq!(found, (Emit::Default, "x".to_string(), "a b".to_string()));
+    check(
+        "SELECT a FROM t LATE DATA TO x EMIT FINAL",
+        &format!("error: EMIT stands before LATE DATA TO (line 1, column 32); {usage}"),
+    );
+    check(
+        "SELECT a FROM t LATE DATA TO x WHERE a",
+        &format!("error: nothing may follow LATE DATA TO (line 1, column 32); {usage}"),
+    );
+    check(
+        "SELECT a FROM t LATE DATA TO",
+        "error: expected a name, found the end of the statement (line 1, column 29)",
+    );
+    check(
+        "SELECT a FROM (SELECT a FROM t LATE DATA TO x)",
+        &format!(
+            "error: LATE DATA TO stands inside parentheses; it is a clause of the whole statement (line 1, column 32); {usage}"
+        ),
+    );
+    check(
+        "CREATE TABLE t (a INT) LATE DATA TO x",
+        "error: LATE DATA TO belongs to a query (line 1, column 24)",
+    );
+    check(
+        "CREATE VIEW v AS SELECT a FROM t LATE DATA TO x",
+        "error: a view has no rows of its own, and so none that are late (line 1, column 34); put LATE DATA TO behind the \
+         statement that reads the view",
     );
 }
 
