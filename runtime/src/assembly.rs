@@ -134,6 +134,10 @@ impl JobView for ShardsView {
     fn output_closed(&self) -> bool {
         self.connectors.output_closed()
     }
+
+    fn output_backlog(&self) -> Option<u64> {
+        self.connectors.output_backlog()
+    }
 }
 
 /// What a shard is made from, on its way to the shard's thread.

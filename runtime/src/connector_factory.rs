@@ -52,6 +52,11 @@ pub trait ConnectorFactory: Send + Sync {
         false
     }
 
+    /// How many blocks standard output has taken, if more wait for it.
+    fn output_backlog(&self) -> Option<u64> {
+        None
+    }
+
     /// Shows output that an epoch prepared; what is shown already stays as it is.
     ///
     /// # Errors
@@ -100,6 +105,10 @@ impl ConnectorFactory for ConnectorContext {
 
     fn output_closed(&self) -> bool {
         self.stdout_closed()
+    }
+
+    fn output_backlog(&self) -> Option<u64> {
+        self.stdout_backlog()
     }
 
     fn commit(&self, prepared: &[Prepared]) -> Result<(), ConnectorError> {

@@ -21,6 +21,7 @@ use crate::histograms::log::HistogramLog;
 use crate::histograms::{HistogramError, HistogramSet, merge, profile, table};
 use crate::progress::{PROGRESS_INTERVAL, Progress, ProgressLine};
 use crate::signals;
+use crate::stopping::StopPatience;
 
 /// What the control thread sees and asks of the running shards.
 pub trait JobView {
@@ -41,6 +42,9 @@ pub trait JobView {
 
     /// Whether the reader of standard output has gone away.
     fn output_closed(&self) -> bool;
+
+    /// How many blocks standard output has taken, if more wait for it.
+    fn output_backlog(&self) -> Option<u64>;
 }
 
 /// What the control thread does beside supervising.
@@ -63,6 +67,10 @@ pub struct Ending {
     pub stopped_by: Option<i32>,
     /// Whether the reader of standard output went away.
     pub output_closed: bool,
+    /// Whether a graceful stop was given up because standard output took nothing any more.
+    pub output_stuck: bool,
+    /// Whether the job has checkpoints and all it did is in the last of them.
+    pub last_epoch_committed: bool,
     /// Everything measured.
     pub histograms: HistogramSet,
     /// A histogram log could not be written; the job went on.
@@ -84,6 +92,7 @@ pub struct Control<'a> {
     dump_to_terminal: bool,
     log: Option<HistogramLog>,
     coordinator: Option<Coordinator>,
+    patience: StopPatience,
 }
 
 impl<'a> Control<'a> {
@@ -114,6 +123,7 @@ impl<'a> Control<'a> {
             dump_to_terminal: false,
             log,
             coordinator: None,
+            patience: StopPatience::default(),
         })
     }
 
@@ -138,6 +148,10 @@ impl<'a> Control<'a> {
         self.line.clear();
         self.end_interval();
         self.ending.output_closed |= self.view.output_closed();
+        let was_cut_short =
+            self.ending.failure.is_some() || self.ending.output_closed || self.ending.output_stuck;
+        self.ending.last_epoch_committed =
+            !was_cut_short && self.coordinator.as_ref().is_some_and(Coordinator::is_settled);
         self.ending
     }
 
@@ -224,6 +238,19 @@ impl<'a> Control<'a> {
         if !self.ending.output_closed && self.view.output_closed() {
             tracing::debug!("the reader of standard output has gone away");
             self.ending.output_closed = true;
+            self.view.abort();
+        }
+        self.give_up_on_stuck_output(now);
+    }
+
+    /// A stop must not wait for ever for a reader that has gone to sleep.
+    fn give_up_on_stuck_output(&mut self, now: Duration) {
+        if self.ending.stopped_by.is_none() || self.ending.output_stuck {
+            return;
+        }
+        if self.patience.is_over(self.view.output_backlog(), now) {
+            tracing::debug!("standard output takes nothing any more");
+            self.ending.output_stuck = true;
             self.view.abort();
         }
     }

@@ -22,6 +22,7 @@ pub mod events;
 pub mod executor;
 pub mod probe;
 pub mod signals;
+mod stopping;
 
 pub mod connectors;
 

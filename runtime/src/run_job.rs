@@ -28,6 +28,7 @@ use crate::events::Failure;
 use crate::executor::{ExecutorKind, IdleMode, ShardHandle, ShardTask};
 use crate::job::Job;
 use crate::signals::SignalListener;
+use crate::stopping::STOP_PATIENCE;
 use crate::summary::RunReport;
 use crate::terminal::tell;
 use crate::{probe, resources};
@@ -141,6 +142,7 @@ pub fn run_job(job: &Job, options: &RunOptions) -> Result<RunReport, RunError> {
         taken: recovered.is_some(),
         restore: recovered.as_ref().and_then(|recovered| recovered.restore.clone()),
     };
+    let has_checkpoints = recovered.is_some();
     let cpu_before = resources::cpu_time();
     let (events, receiver) = channel();
     let Assembly { view, wakers, makers } = assembly::assemble(
@@ -196,9 +198,14 @@ pub fn run_job(job: &Job, options: &RunOptions) -> Result<RunReport, RunError> {
         shards,
         stopped_by: ending.stopped_by,
         output_closed: ending.output_closed,
+        output_stuck: ending.output_stuck,
+        last_epoch_committed: ending.last_epoch_committed,
     };
     if let Some(error) = ending.histogram_error {
         tell(&format!("warning: {error}"));
+    }
+    if ending.output_stuck {
+        tell(&stuck_output_warning(has_checkpoints));
     }
     match ending.failure {
         // A writer to a closed pipe fails; that its reader has seen enough is no failure.
@@ -293,6 +300,18 @@ pub(crate) fn blames_a_path(plan: &StreamPlan, error: &SqlError) -> bool {
 fn join(handles: Vec<Result<ShardHandle, String>>) -> Vec<Option<String>> {
     let cause = |handle: Result<ShardHandle, String>| handle.map_or_else(Some, ShardHandle::join);
     handles.into_iter().map(cause).collect()
+}
+
+/// What a graceful stop left undone.
+fn stuck_output_warning(has_checkpoints: bool) -> String {
+    let next = match has_checkpoints {
+        true => "started again, the job goes on from its last checkpoint",
+        false => "read on, or take checkpoints, to have them all",
+    };
+    format!(
+        "warning: standard output took nothing for {} s; the job stopped without writing the rest of its rows; {next}",
+        STOP_PATIENCE.as_secs()
+    )
 }
 
 /// A failure as the user reads it.

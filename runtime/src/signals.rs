@@ -1,16 +1,18 @@
 //! Signals of the process, as events for the control thread.
 //!
-//! SIGINT and SIGTERM ask for a graceful stop; a second one ends the process at once, also when
-//! the graceful stop hangs. SIGUSR1 asks for a dump of the histograms.
+//! SIGINT and SIGTERM ask for a graceful stop; a second one ends the process at once, whatever hangs:
+//! nothing is waited for, not even for what runs at the end of a process. SIGUSR1 asks for a dump of the histograms.
 
 use std::io;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 
 use crate::events::Event;
+use crate::stopping::StopRequests;
 
 /// The exit code of a process ended by signal number `signal`, as shells count.
 pub fn exit_code(signal: i32) -> u8 {
@@ -43,11 +45,10 @@ impl SignalListener {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
         let handle = signals.handle();
         let listen = move || {
-            let mut stops = 0;
+            let mut stops = StopRequests::default();
             for signal in signals.forever() {
-                stops += u32::from(asks_to_stop(signal));
-                if stops > 1 {
-                    std::process::exit(i32::from(exit_code(signal)));
+                if asks_to_stop(signal) && stops.must_end(Instant::now()) {
+                    signal_hook::low_level::exit(i32::from(exit_code(signal)));
                 }
                 // After the job's end nobody listens any more.
                 let _ = events.send(Event::Signal(signal));

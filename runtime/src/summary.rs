@@ -32,6 +32,10 @@ pub struct RunReport {
     pub stopped_by: Option<i32>,
     /// Whether the reader of standard output went away.
     pub output_closed: bool,
+    /// Whether a graceful stop was given up because standard output took nothing any more.
+    pub output_stuck: bool,
+    /// Whether the job has checkpoints and all it did is in the last of them.
+    pub last_epoch_committed: bool,
 }
 
 impl RunReport {
@@ -111,6 +115,8 @@ mod tests {
             shards: 2,
             stopped_by: None,
             output_closed: false,
+            output_stuck: false,
+            last_epoch_committed: false,
         };
         assert_eq!(
             report.render(),

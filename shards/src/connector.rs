@@ -149,6 +149,16 @@ pub trait Sink {
         Ok(Vec::new())
     }
 
+    /// Whether everything written before the last `prepare` is where a crash of this process cannot take it any
+    /// more. Asked behind `prepare` until it answers true: only then the epoch counts. A sink that says no
+    /// wakes its shard when it is time to ask again.
+    ///
+    /// # Errors
+    /// The medium refuses; the job stops.
+    fn is_settled(&mut self) -> Result<bool, ConnectorError> {
+        Ok(true)
+    }
+
     /// The input has ended or the job stops gracefully: everything written becomes final. Called
     /// until it answers true, then never again.
     fn close(&mut self) -> Result<bool, ConnectorError>;

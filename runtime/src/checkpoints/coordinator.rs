@@ -58,6 +58,11 @@ impl Coordinator {
         self.recovered.interval
     }
 
+    /// Whether every part that was handed over belongs to an epoch that is committed.
+    pub fn is_settled(&self) -> bool {
+        self.parts.is_empty()
+    }
+
     /// Whether the next epoch is due; it counts as asked for then.
     pub fn is_due(&mut self, elapsed: Duration) -> bool {
         let is_idle = self.requested == self.committed && self.parts.is_empty();

@@ -1,8 +1,8 @@
 //! The command line: one file per subcommand; here the dispatch, exit codes and standard output.
 //!
 //! Exit codes: 0 the job ended, or its reader closed the pipe; 1 the job failed while it ran;
-//! 2 the command line, the SQL text or a connector option is wrong; 130 and 143 a graceful stop
-//! by SIGINT and SIGTERM.
+//! 2 the command line, the SQL text or a connector option is wrong; 130 and 143 a stop by SIGINT and
+//! SIGTERM, but 0 where a last checkpoint holds everything that was done.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

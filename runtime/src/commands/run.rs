@@ -173,10 +173,11 @@ fn finish(text: &JobText, result: Result<RunReport, RunError>, summary: bool) ->
             if summary {
                 tell(report.render().trim_end());
             }
-            // A pipe that was closed is an end like any other.
-            report.stopped_by.map_or(ExitCode::SUCCESS, |signal| {
-                ExitCode::from(signals::exit_code(signal))
-            })
+            // A pipe that was closed is an end like any other, and so is a stop that lost nothing.
+            match report.stopped_by {
+                Some(signal) if !report.last_epoch_committed => ExitCode::from(signals::exit_code(signal)),
+                _ => ExitCode::SUCCESS,
+            }
         }
         Err(RunError::Sql(error)) => {
             tell(&text.render(&error));

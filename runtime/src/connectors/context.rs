@@ -214,6 +214,11 @@ impl ConnectorContext {
         self.stdout.as_ref().is_some_and(|stdout| stdout.is_closed())
     }
 
+    /// How many blocks standard output has taken, if more wait for it.
+    pub fn stdout_backlog(&self) -> Option<u64> {
+        self.stdout.as_ref()?.backlog()
+    }
+
     /// What the memory sink `table` collected so far, over all shards.
     pub fn collected(&self, table: &str) -> Vec<Batch> {
         match self.sinks.get(table) {

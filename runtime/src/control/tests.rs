@@ -63,6 +63,10 @@ impl JobView for ScriptedJob {
     fn output_closed(&self) -> bool {
         self.output_closed
     }
+
+    fn output_backlog(&self) -> Option<u64> {
+        None
+    }
 }
 
 fn empty_plan() -> StreamPlan {

@@ -63,7 +63,31 @@ impl Shard {
             let prepared = end.sink.prepare()?;
             self.capture.sinks.push((id, prepared));
         }
-        Ok(())
+        self.settle_sink(id).map(|_| ())
+    }
+
+    /// Asks sink `id` whether what it wrote before the barrier is out; answers whether the epoch counts now.
+    pub(super) fn settle_sink(&mut self, id: NodeId) -> Result<bool, ShardError> {
+        let Role::Sink(end) = &mut self.nodes[id].role else {
+            return Ok(false);
+        };
+        if end.epoch == end.met || (self.capture.snapshots.is_some() && !end.sink.is_settled()?) {
+            return Ok(false);
+        }
+        end.epoch = end.met;
+        Ok(true)
+    }
+
+    /// Asks the sinks that had not settled; answers whether one has now.
+    pub(super) fn settle_sinks(&mut self) -> Result<bool, ShardError> {
+        let mut progress = false;
+        for id in 0..self.nodes.len() {
+            progress |= self.settle_sink(id)?;
+        }
+        if progress {
+            self.publish_epoch()?;
+        }
+        Ok(progress)
     }
 
     /// Hands over the shard's part of `epoch`, which every sink has met.

@@ -181,13 +181,14 @@ impl Shard {
             Role::Sink(end) => {
                 match signal {
                     Signal::Barrier { epoch, stop } => {
-                        end.epoch = epoch;
+                        end.met = epoch;
                         end.closing |= stop;
                         self.capture_sink(id)?;
                     }
                     Signal::End => {
                         end.closing = true;
-                        end.epoch = Epoch::MAX;
+                        end.met = Epoch::MAX;
+                        self.settle_sink(id)?;
                     }
                     Signal::Watermark { .. } | Signal::Idle => {}
                 }
@@ -321,7 +322,7 @@ impl Shard {
     }
 
     /// An epoch is captured once all sinks have met its barrier; entries that waited go on.
-    fn publish_epoch(&mut self) -> Result<(), ShardError> {
+    pub(super) fn publish_epoch(&mut self) -> Result<(), ShardError> {
         let lowest = self.nodes.iter().filter_map(|node| match &node.role {
             Role::Sink(end) => Some(end.epoch),
             _ => None,

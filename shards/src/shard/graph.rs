@@ -59,6 +59,8 @@ pub(crate) struct SinkEnd {
     pub(crate) closing: bool,
     pub(crate) closed: bool,
     /// The newest barrier it has met.
+    pub(crate) met: Epoch,
+    /// The newest barrier before which everything it wrote is out.
     pub(crate) epoch: Epoch,
     /// It has prepared what it wrote until it was closed.
     pub(crate) settled: bool,

@@ -164,6 +164,7 @@ impl Shard {
                         sink,
                         closing: false,
                         closed: false,
+                        met: 0,
                         epoch: 0,
                         settled: false,
                     })
@@ -218,6 +219,7 @@ impl Shard {
             self.flush_sinks()?;
             self.publish_counters();
         }
+        progress |= self.settle_sinks()?;
         progress |= self.close_sinks()?;
         if self.is_finished() {
             self.hand_over_end()?;
@@ -351,6 +353,7 @@ impl Shard {
             if let Role::Sink(end) = &mut node.role
                 && end.closing
                 && !end.closed
+                && end.epoch == end.met
             {
                 end.closed = end.sink.close()?;
                 progress |= end.closed;

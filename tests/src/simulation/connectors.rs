@@ -303,6 +303,11 @@ impl Sink for SimulatedSink {
         Ok(vec![prepared])
     }
 
+    fn is_settled(&mut self) -> Result<bool, ConnectorError> {
+        assert!(!self.closed, "invariant: a closed sink has settled");
+        Ok(!self.is_busy())
+    }
+
     fn close(&mut self) -> Result<bool, ConnectorError> {
         assert!(!self.closed, "invariant: a sink is closed once");
         if self.is_busy() {

@@ -116,6 +116,20 @@ impl StandardOutput {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// How many blocks have been written, if more wait; over all shards.
+    pub fn backlog(&self) -> Option<u64> {
+        let total = |count: fn(&Progress) -> &AtomicU64| {
+            let counts = self
+                .progress
+                .iter()
+                .map(|shard| count(shard).load(Ordering::SeqCst));
+            counts.sum::<u64>()
+        };
+        // What is written was sent before: read in this order, nothing waits that has been written.
+        let written = total(|shard| &shard.written);
+        (total(|shard| &shard.sent) > written).then_some(written)
+    }
+
     /// Hands a block over, or gives it back when the queue is full; the shard is woken when there
     /// is room again.
     pub(super) fn send(&self, block: Block) -> Result<Option<Block>, ConnectorError> {

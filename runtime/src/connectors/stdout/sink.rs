@@ -79,8 +79,12 @@ impl Sink for LinesSink {
         self.hand_on().map(|_| ())
     }
 
-    fn close(&mut self) -> Result<bool, ConnectorError> {
+    fn is_settled(&mut self) -> Result<bool, ConnectorError> {
         Ok(self.hand_on()? && self.output.is_drained(self.shard)?)
+    }
+
+    fn close(&mut self) -> Result<bool, ConnectorError> {
+        self.is_settled()
     }
 }
 
@@ -134,7 +138,11 @@ impl Sink for TableSink {
         self.hand_on().map(|_| ())
     }
 
-    fn close(&mut self) -> Result<bool, ConnectorError> {
+    fn is_settled(&mut self) -> Result<bool, ConnectorError> {
         Ok(self.hand_on()? && self.output.is_drained(self.shard)?)
+    }
+
+    fn close(&mut self) -> Result<bool, ConnectorError> {
+        self.is_settled()
     }
 }

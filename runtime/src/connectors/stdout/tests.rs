@@ -1,6 +1,7 @@
 //! The writer thread: order, bounds, and a reader that goes away.
 
 use std::sync::Condvar;
+use std::sync::mpsc::channel;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 
@@ -145,4 +146,36 @@ fn a_table_has_one_header_and_aligned_rows() {
     let expected =
         "     id | name\n--------+------------\n      1 | first\n      2 | second one\n     30 | a↵b\n";
     assert_eq!(text, expected);
+}
+
+/// Takes a block once it is told to.
+struct Gate(Receiver<()>);
+
+impl Write for Gate {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.recv().map_err(|_| ErrorKind::BrokenPipe)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_sink_has_settled_when_the_writer_has_taken_everything_and_the_backlog_says_so() {
+    let (output, bell) = (Arc::new(StandardOutput::new(1)), Arc::new(Bell::default()));
+    let (open, gate) = channel();
+    let encoder = Box::new(ChangelogTextEncoder::new(None));
+    let mut sink = LinesSink::new(Arc::clone(&output), 0, 0, encoder);
+    assert_eq!(output.backlog(), None, "nothing was sent");
+    sink.write(&batch(0, &["a"])).unwrap();
+    assert!(sink.prepare().unwrap().is_empty());
+    assert!(!sink.is_settled().unwrap(), "the writer has not even started");
+    assert_eq!(output.backlog(), Some(0));
+    output.start(Gate(gate), vec![bell.clone()]);
+    open.send(()).unwrap();
+    bell.wait(0);
+    assert!(sink.is_settled().unwrap());
+    assert_eq!(output.backlog(), None, "everything is written");
 }
