@@ -13,9 +13,9 @@ use crate::simulation::answer::Answer;
 use crate::simulation::queries::{Plans, Query, Stopped};
 use crate::simulation::rows::{Deal, random_rows};
 use crate::simulation::scenario::{Requests, Scenario};
-use crate::simulation::trace::Trace;
-use crate::simulation::world::World;
-use crate::simulation::{sources, with_flush_interval};
+use crate::simulation::faults::Luck;
+use crate::simulation::world::{Influences, World};
+use crate::simulation::{sources, with_settings};
 
 /// What a relation fixes of the circumstances; the seed picks the rest.
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,10 +84,10 @@ pub fn answer(
         stop_at: None,
     };
     let plan = plans.get(&query, scenario.two_phase);
-    let plan = with_flush_interval(&plan, scenario.flush_interval_us);
+    let plan = with_settings(&plan, scenario.flush_interval_us, &Luck::none());
     let deals: Vec<Deal> = (0..sources(&plan))
         .map(|_| Deal::random(rows.num_rows(), scenario.shards, &mut random))
         .collect();
-    let world = World::new(&scenario, &plan, rows, &deals, random, Trace::new(false), None);
+    let world = World::new(&scenario, &plan, rows, &deals, Influences::calm(random), None);
     Ok(world.run()?.answer)
 }

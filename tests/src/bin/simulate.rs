@@ -1,15 +1,20 @@
 //! `simulate`: runs seeds of the deterministic simulator.
 //!
-//! `--seed N` shows one run event by event and says what it proved; `--seeds N` runs many and sums
-//! up. A failing seed is told with the command that replays it.
+//! `--seed N` shows one run event by event and says what it proved; `--seeds N` runs many and sums up; `--hunt` plants
+//! one bug after the other and says after how many seeds each is caught. A seed that fails is made smaller and told
+//! with the command that replays it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use tests::simulation::case::Case;
+use tests::simulation::faults::Fault;
+use tests::simulation::planted::{Bug, hunt};
 use tests::simulation::queries::Plans;
-use tests::simulation::{Report, recovery, replay, run_seed};
+use tests::simulation::shrink::Failure;
+use tests::simulation::{Report, recovery, run_case, tell_failure};
 
 /// Runs Velocore's shards in one thread under a seeded schedule, and checks what comes out.
 #[derive(Parser)]
@@ -26,68 +31,138 @@ struct Arguments {
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     first: u64,
+    /// Rows at most.
+    #[arg(long)]
+    rows: Option<usize>,
+    /// Shards at most.
+    #[arg(long)]
+    shards: Option<usize>,
+    /// Faults that are not drawn, separated by commas.
+    #[arg(long, value_delimiter = ',', value_parser = Fault::parse)]
+    without: Vec<Fault>,
+    /// Plant this bug.
+    #[arg(long, value_parser = Bug::parse)]
+    planted: Option<Bug>,
+    /// Plant every bug in turn, and count the seeds until it is caught.
+    #[arg(long, conflicts_with_all = ["seed", "crashes", "planted"])]
+    hunt: bool,
+}
+
+impl Arguments {
+    fn case(&self, seed: u64) -> Case {
+        Case {
+            seed,
+            crashes: self.crashes,
+            rows_max: self.rows,
+            shards_max: self.shards,
+            without: self.without.iter().copied().collect::<BTreeSet<_>>(),
+            planted: self.planted,
+        }
+    }
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut plans = Plans::default();
-    if arguments.crashes {
-        return crash(&arguments, &mut plans);
+    if let Some(seed) = arguments.seed {
+        return show(&arguments.case(seed), &mut plans);
     }
-    match arguments.seed {
-        Some(seed) => show(seed, &mut plans),
-        None => {
-            // A panic is told as its seed's failure, with the command that shows all of it.
-            std::panic::set_hook(Box::new(|_| {}));
-            run_many(arguments.first, arguments.seeds, &mut plans)
-        }
+    // A panic is told as its seed's failure, with the command that shows all of it.
+    std::panic::set_hook(Box::new(|_| {}));
+    match (arguments.hunt, arguments.crashes) {
+        (true, _) => hunt_all(&arguments, &mut plans),
+        (_, true) => crash_many(&arguments, &mut plans),
+        _ => run_many(&arguments, &mut plans),
     }
 }
 
-/// Seeds of jobs that crash.
-fn crash(arguments: &Arguments, plans: &mut Plans) -> ExitCode {
-    let started = Instant::now();
-    let seeds = match arguments.seed {
-        Some(seed) => seed..seed + 1,
-        None => arguments.first..arguments.first + arguments.seeds,
+/// One case, event by event.
+fn show(case: &Case, plans: &mut Plans) -> ExitCode {
+    let proved = match case.crashes {
+        false => run_case(case, plans, true).map(|report| proved(&report)),
+        true => recovery::run_case(case, plans, true).map(|report| {
+            format!(
+                "seed {}: {}, {} times killed, {} times stopped, {} epochs committed, trace {:016x}\nproved: after every \
+                 commit the output is the answer over what was read; nothing is lost, nothing comes twice; faults met: {}",
+                case.seed,
+                report.query,
+                report.crashes,
+                report.errors,
+                report.commits,
+                report.hash,
+                counted(&report.struck)
+            )
+        }),
     };
-    let count = seeds.end - seeds.start;
-    let (mut failed, mut crashes, mut restores, mut commits) = (0, 0, 0, 0);
-    for seed in seeds {
-        match recovery::run_seed(seed, plans, arguments.seed.is_some()) {
-            Ok(report) => {
-                crashes += report.crashes;
-                restores += report.restores;
-                commits += report.commits;
-            }
-            Err(error) => {
-                failed += 1;
-                println!("seed {seed} failed: {error}; replay: {} --crashes", replay(seed));
-            }
-        }
-    }
-    println!(
-        "{count} seeds, {failed} failed; {crashes} crashes, {restores} runs went on from a checkpoint, {commits} epochs \
-         committed; {:.0} seeds/s",
-        count as f64 / started.elapsed().as_secs_f64()
-    );
-    match failed {
-        0 => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    }
-}
-
-fn show(seed: u64, plans: &mut Plans) -> ExitCode {
-    match run_seed(seed, plans, true) {
-        Ok(report) => {
-            println!("{}", proved(&report));
+    match proved {
+        Ok(text) => {
+            println!("{text}");
             ExitCode::SUCCESS
         }
         Err(error) => {
-            println!("seed {seed} failed: {error}");
+            println!("seed {} failed: {error}", case.seed);
             ExitCode::FAILURE
         }
     }
+}
+
+fn counted(struck: &BTreeMap<Fault, u64>) -> String {
+    let counts = struck.iter().map(|(fault, count)| format!("{count} {}", fault.name()));
+    counts.collect::<Vec<_>>().join(", ")
+}
+
+/// Seeds of jobs that crash.
+fn crash_many(arguments: &Arguments, plans: &mut Plans) -> ExitCode {
+    let started = Instant::now();
+    let (mut failed, mut crashes, mut errors, mut restores, mut commits, mut hash) = (0, 0, 0, 0, 0, 0_u64);
+    let mut struck: BTreeMap<Fault, u64> = BTreeMap::new();
+    for seed in arguments.first..arguments.first + arguments.seeds {
+        let case = arguments.case(seed);
+        match recovery::run_case(&case, plans, false) {
+            Ok(report) => {
+                crashes += report.crashes;
+                errors += report.errors;
+                restores += report.restores;
+                commits += report.commits;
+                hash = hash.rotate_left(5) ^ report.hash;
+                for (fault, count) in report.struck {
+                    *struck.entry(fault).or_default() += count;
+                }
+            }
+            Err(error) => {
+                failed += 1;
+                println!("{}", tell_failure(Failure { case, error }, plans));
+            }
+        }
+    }
+    println!("faults met: {}", counted(&struck));
+    println!(
+        "{} seeds, {failed} failed; {crashes} crashes, {errors} errors, {restores} runs went on from a checkpoint, \
+         {commits} epochs committed; {:.0} seeds/s; traces {hash:016x}",
+        arguments.seeds,
+        arguments.seeds as f64 / started.elapsed().as_secs_f64()
+    );
+    exit_code(failed)
+}
+
+/// Every planted bug, with the number of seeds until it is caught.
+fn hunt_all(arguments: &Arguments, plans: &mut Plans) -> ExitCode {
+    println!("| bug | what it is | caught by seed | how |\n|---|---|---|---|");
+    let mut missed = 0;
+    for bug in Bug::ALL {
+        let (seed, how) = match hunt(bug, arguments.first..arguments.first + arguments.seeds, plans) {
+            Some(failure) => (failure.case.seed.to_string(), failure.error),
+            None => {
+                missed += 1;
+                ("none".to_string(), String::new())
+            }
+        };
+        let how: String = how.chars().take(100).collect();
+        let how = how.replace('|', "/").replace('\n', " ");
+        println!("| `{}` | {} | {seed} | {how} |", bug.name(), bug.what());
+    }
+    println!("{} bugs, {missed} not caught within {} seeds", Bug::ALL.len(), arguments.seeds);
+    exit_code(missed)
 }
 
 fn proved(report: &Report) -> String {
@@ -111,12 +186,13 @@ fn proved(report: &Report) -> String {
     text
 }
 
-fn run_many(first: u64, count: u64, plans: &mut Plans) -> ExitCode {
+fn run_many(arguments: &Arguments, plans: &mut Plans) -> ExitCode {
     let started = Instant::now();
     let mut by_query: BTreeMap<&str, u64> = BTreeMap::new();
     let (mut steps, mut stopped, mut epochs, mut failed, mut hash) = (0, 0, 0, 0, 0_u64);
-    for seed in first..first + count {
-        match run_seed(seed, plans, false) {
+    for seed in arguments.first..arguments.first + arguments.seeds {
+        let case = arguments.case(seed);
+        match run_case(&case, plans, false) {
             Ok(report) => {
                 *by_query.entry(report.scenario.query.name).or_default() += 1;
                 steps += report.outcome.steps;
@@ -126,18 +202,22 @@ fn run_many(first: u64, count: u64, plans: &mut Plans) -> ExitCode {
             }
             Err(error) => {
                 failed += 1;
-                println!("seed {seed} failed: {error}; replay: {}", replay(seed));
+                println!("{}", tell_failure(Failure { case, error }, plans));
             }
         }
     }
-    let seconds = started.elapsed().as_secs_f64();
     for (query, seeds) in by_query {
         println!("{seeds:>6} {query}");
     }
     println!(
-        "{count} seeds, {failed} failed; {stopped} stopped early, {epochs} epochs, {steps} steps; {:.0} seeds/s; traces {hash:016x}",
-        count as f64 / seconds
+        "{} seeds, {failed} failed; {stopped} stopped early, {epochs} epochs, {steps} steps; {:.0} seeds/s; traces {hash:016x}",
+        arguments.seeds,
+        arguments.seeds as f64 / started.elapsed().as_secs_f64()
     );
+    exit_code(failed)
+}
+
+fn exit_code(failed: u64) -> ExitCode {
     match failed {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,

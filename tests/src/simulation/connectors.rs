@@ -14,6 +14,7 @@ use shards::epoch::Epoch;
 
 use crate::simulation::answer::Answer;
 use crate::simulation::epochs::SharedOutside;
+use crate::simulation::faults::{Fault, INJECTED, Luck};
 use crate::simulation::trace::Trace;
 
 /// When the outside world next wakes a shard that sleeps; shared by the shard's connectors.
@@ -33,7 +34,16 @@ pub type Reluctance = u32;
 struct Split {
     blocks: Vec<(usize, usize)>,
     ended: bool,
+    /// Its rows are out, and it does not end before.
+    lingers_until: Option<Nanos>,
 }
+
+/// How long a split without rows may linger.
+const LINGERS_NS: Nanos = 10_000_000_000;
+/// Of how many polls one fails, at a source that fails.
+const POLL_FAILS_ONE_IN: u32 = 60;
+/// Of how many epochs one cannot be prepared, at a sink that fails.
+const PREPARE_FAILS_ONE_IN: u32 = 15;
 
 /// One shard's part of the table.
 pub struct SimulatedSource {
@@ -44,6 +54,7 @@ pub struct SimulatedSource {
     alarm: Alarm,
     consumed: Consumed,
     trace: Trace,
+    luck: Luck,
     shard: usize,
     shards: usize,
 }
@@ -59,6 +70,8 @@ pub struct Surroundings {
     pub alarm: Alarm,
     /// The trace.
     pub trace: Trace,
+    /// What goes wrong.
+    pub luck: Luck,
     /// How reluctant its connectors are.
     pub reluctance: Reluctance,
     /// The seed of their behaviour.
@@ -88,6 +101,7 @@ impl SimulatedSource {
         let split = |blocks: &Vec<(usize, usize)>| Split {
             blocks: blocks.iter().rev().copied().collect(),
             ended: false,
+            lingers_until: None,
         };
         SimulatedSource {
             rows: rows.project(&columns).expect("invariant: columns were found"),
@@ -97,6 +111,7 @@ impl SimulatedSource {
             alarm: surroundings.alarm,
             consumed,
             trace: surroundings.trace,
+            luck: surroundings.luck,
             shard: surroundings.shard,
             shards: surroundings.shards,
         }
@@ -109,6 +124,24 @@ impl SimulatedSource {
         }
         ring_at(&self.alarm, at);
         SourcePoll::Pending { poll_at: None }
+    }
+
+    /// Whether a split whose rows are out may end now; a lingering one may not.
+    fn may_end(&mut self, number: usize, now: Nanos) -> bool {
+        let split = &mut self.splits[number];
+        let until = *split.lingers_until.get_or_insert_with(|| {
+            match self.luck.strikes(Fault::LingeringSplits, 2) {
+                true => now + self.luck.below(LINGERS_NS),
+                false => now,
+            }
+        });
+        until <= now
+    }
+
+    /// When the first of the lingering splits may end.
+    fn lingers_until(&self) -> Option<Nanos> {
+        let splits = self.splits.iter().filter(|split| !split.ended);
+        splits.filter_map(|split| split.lingers_until).min()
     }
 }
 
@@ -159,20 +192,36 @@ impl Source for SimulatedSource {
 
     fn poll(&mut self, now: Nanos, rows_max: usize) -> Result<SourcePoll, ConnectorError> {
         assert!(rows_max > 0, "invariant: a poll asks for rows");
-        let open: Vec<usize> = (0..self.splits.len())
-            .filter(|&split| !self.splits[split].ended)
-            .collect();
-        if open.is_empty() {
+        let is_open = |split: &&Split| !split.ended;
+        if self.splits.iter().find(is_open).is_none() {
             self.trace.tell(format_args!("shard {}: source ends", self.shard));
             return Ok(SourcePoll::End);
         }
         if self.reluctance > 0 && self.random.random_range(0..self.reluctance) == 0 {
             return Ok(self.wait(now));
         }
+        if self.luck.strikes(Fault::SourceErrors, POLL_FAILS_ONE_IN) {
+            self.trace
+                .tell(format_args!("shard {}: source fails", self.shard));
+            return Err(ConnectorError::new(format!("{INJECTED}a poll of a source fails")));
+        }
+        let is_silent = |split: &Split| split.ended || split.lingers_until.is_some_and(|until| until > now);
+        let open: Vec<usize> = (0..self.splits.len())
+            .filter(|&split| !is_silent(&self.splits[split]))
+            .collect();
+        if open.is_empty() {
+            let poll_at = self.lingers_until();
+            return Ok(SourcePoll::Pending { poll_at });
+        }
         let number = open[self.random.random_range(0..open.len())];
         let split = &mut self.splits[number];
         let Some((offset, length)) = split.blocks.pop() else {
-            split.ended = true;
+            if !self.may_end(number, now) {
+                self.trace
+                    .tell(format_args!("shard {}: split {number} lingers", self.shard));
+                return Ok(SourcePoll::Pending { poll_at: Some(now) });
+            }
+            self.splits[number].ended = true;
             self.trace
                 .tell(format_args!("shard {}: split {number} ends", self.shard));
             return Ok(SourcePoll::SplitEnd(number as SplitId));
@@ -204,6 +253,7 @@ pub struct SimulatedSink {
     now: Rc<Cell<Nanos>>,
     alarm: Alarm,
     trace: Trace,
+    luck: Luck,
     shard: usize,
     closed: bool,
     staged: Option<Staged>,
@@ -242,6 +292,7 @@ impl SimulatedSink {
             now,
             alarm: surroundings.alarm,
             trace: surroundings.trace,
+            luck: surroundings.luck,
             shard: surroundings.shard,
             closed: false,
             staged: None,
@@ -297,6 +348,11 @@ impl Sink for SimulatedSink {
         let Some(staged) = &mut self.staged else {
             return Ok(Vec::new());
         };
+        if self.luck.strikes(Fault::SinkErrors, PREPARE_FAILS_ONE_IN) {
+            self.trace
+                .tell(format_args!("shard {}: sink fails", self.shard));
+            return Err(ConnectorError::new(format!("{INJECTED}a sink cannot prepare")));
+        }
         let batches = std::mem::take(&mut staged.batches);
         let prepared = staged.outside.borrow_mut().stage(staged.epoch, batches);
         staged.epoch += 1;

@@ -7,6 +7,11 @@ use std::collections::BTreeMap;
 use rand::Rng;
 use rand::rngs::SmallRng;
 
+use crate::simulation::faults::{Fault, Luck};
+
+/// Of how many calls one fails, on a disk that fails.
+const FAILS_ONE_IN: u32 = 40;
+
 /// A file.
 #[derive(Clone, Debug)]
 struct File {
@@ -19,14 +24,36 @@ struct File {
 }
 
 /// Files by path.
-#[derive(Debug, Default)]
 pub struct Disk {
     files: BTreeMap<String, File>,
+    luck: Luck,
 }
 
 impl Disk {
+    /// An empty disk.
+    pub fn new(luck: Luck) -> Disk {
+        Disk {
+            files: BTreeMap::new(),
+            luck,
+        }
+    }
+
+    fn may_fail(&self, what: &str, path: &str) -> Result<(), String> {
+        match self.luck.strikes(Fault::DiskErrors, FAILS_ONE_IN) {
+            true => Err(format!("{what} {path} fails")),
+            false => Ok(()),
+        }
+    }
+
     /// Writes a file anew.
-    pub fn write(&mut self, path: &str, bytes: Vec<u8>) {
+    ///
+    /// # Errors
+    /// The disk is full; a part of the bytes is written.
+    pub fn write(&mut self, path: &str, mut bytes: Vec<u8>) -> Result<(), String> {
+        let outcome = self.may_fail("writing", path);
+        if outcome.is_err() {
+            bytes.truncate(self.luck.below(bytes.len() as u64) as usize);
+        }
         let file = File {
             bytes,
             synced: false,
@@ -34,19 +61,29 @@ impl Disk {
             before: None,
         };
         self.files.insert(path.to_string(), file);
+        outcome
     }
 
     /// Makes the bytes of a file durable.
-    pub fn sync(&mut self, path: &str) {
+    ///
+    /// # Errors
+    /// They may be, or not.
+    pub fn sync(&mut self, path: &str) -> Result<(), String> {
+        self.may_fail("syncing", path)?;
         let file = self
             .files
             .get_mut(path)
             .expect("invariant: a written file is synced");
         file.synced = true;
+        Ok(())
     }
 
     /// Gives a file another name.
-    pub fn rename(&mut self, from: &str, to: &str) {
+    ///
+    /// # Errors
+    /// It keeps its name.
+    pub fn rename(&mut self, from: &str, to: &str) -> Result<(), String> {
+        self.may_fail("renaming", from)?;
         let mut file = self
             .files
             .remove(from)
@@ -54,11 +91,26 @@ impl Disk {
         file.before = file.named.then(|| from.to_string());
         file.named = false;
         self.files.insert(to.to_string(), file);
+        Ok(())
     }
 
     /// Makes all names durable.
-    pub fn sync_names(&mut self) {
+    ///
+    /// # Errors
+    /// They may be, or not.
+    pub fn sync_names(&mut self) -> Result<(), String> {
+        self.may_fail("syncing", "a directory")?;
         for file in self.files.values_mut() {
+            file.named = true;
+            file.before = None;
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable, as a process does that goes on from what it finds.
+    pub fn settle(&mut self) {
+        for file in self.files.values_mut() {
+            file.synced = true;
             file.named = true;
             file.before = None;
         }
@@ -87,7 +139,7 @@ impl Disk {
         }
     }
 
-    /// The machine crashes.
+    /// The machine loses its power.
     pub fn crash(&mut self, random: &mut SmallRng) {
         for (path, mut file) in std::mem::take(&mut self.files) {
             if !file.synced {

@@ -16,6 +16,11 @@ use shards::connector::{ConnectorError, Prepared};
 use shards::epoch::Epoch;
 
 use crate::simulation::disk::Disk;
+use crate::simulation::faults::{Fault, Luck};
+use crate::simulation::planted::Bug;
+
+/// Of how many commits one is refused, or its answer is lost, in a world that fails.
+const COMMIT_FAILS_ONE_IN: u32 = 15;
 
 /// Snapshots that shards have handed over and nobody has looked at yet.
 pub type HandedOver = Rc<RefCell<Vec<ShardSnapshot>>>;
@@ -65,11 +70,20 @@ impl Outside {
         }
     }
 
-    /// Takes back what was written behind `epoch`.
-    pub fn abort_after(&mut self, epoch: Epoch) {
+    /// Takes back what was written behind `epoch`; answers how much of it had been shown.
+    pub fn abort_after(&mut self, epoch: Epoch) -> usize {
         let is_kept = |token: &String| token[..6].parse::<Epoch>().is_ok_and(|written| written <= epoch);
+        let shown = self.shown.len();
         self.staged.retain(|token, _| is_kept(token));
         self.shown.retain(|token, _| is_kept(token));
+        shown - self.shown.len()
+    }
+
+    /// Shows what is shown already once more, as a sink would whose commit cannot be repeated.
+    fn show_again(&mut self, prepared: &Prepared) {
+        if let Some(batches) = self.shown.get_mut(&prepared.0) {
+            batches.extend_from_within(..);
+        }
     }
 
     /// All that is shown, in the order of epochs.
@@ -86,12 +100,30 @@ enum Effect {
     SyncNames,
     Show(Prepared),
     Committed(Epoch, Vec<ShardSnapshot>),
+    /// Planted: everything written before this epoch is deleted.
+    DeleteBefore(Epoch),
+}
+
+/// What the keeper's next thing came to.
+pub enum Kept {
+    /// Nothing to tell.
+    Quiet,
+    /// An epoch is committed.
+    Committed(Epoch, Vec<ShardSnapshot>),
+    /// The disk or the outside world refuses; the job stops with this message.
+    Stopped(String),
 }
 
 /// Makes epochs durable.
 pub struct Keeper {
-    pub disk: Disk,
+    disk: Disk,
+    luck: Luck,
+    planted: Option<Bug>,
     outside: SharedOutside,
+    /// The newest epoch whose output has been seen whole.
+    committed: Epoch,
+    /// A checkpoint has been damaged since the last recovery: an older one may be restored.
+    is_damaged: bool,
     /// The epoch that the run went on from.
     base: Epoch,
     parts: BTreeMap<Epoch, BTreeMap<usize, ShardSnapshot>>,
@@ -113,10 +145,14 @@ pub struct Found {
 
 impl Keeper {
     /// For a first run.
-    pub fn new(outside: SharedOutside) -> Keeper {
+    pub fn new(outside: SharedOutside, luck: Luck, planted: Option<Bug>) -> Keeper {
         Keeper {
-            disk: Disk::default(),
+            disk: Disk::new(luck.clone()),
+            luck,
+            planted,
             outside,
+            committed: 0,
+            is_damaged: false,
             base: 0,
             parts: BTreeMap::new(),
             finished: BTreeMap::new(),
@@ -129,14 +165,15 @@ impl Keeper {
     /// Before a run on `shards` shards: what it goes on from. The outside world becomes what it was then.
     ///
     /// # Errors
-    /// Nothing is whole, though something was committed; or prepared output is lost.
+    /// Nothing is whole, though something was committed; a committed epoch is gone, or output that was seen, though
+    /// nothing was damaged; or prepared output is lost.
     pub fn recover(&mut self, shards: usize) -> Result<Found, String> {
         self.parts.clear();
         self.finished.clear();
         self.effects.clear();
         self.planned = 0;
         self.shards = shards;
-        let found = match decide(&self.facts()) {
+        let found = match decide(&self.facts_for_recovery()) {
             Recovery::Fresh => Found {
                 epoch: 0,
                 finished: false,
@@ -154,12 +191,50 @@ impl Keeper {
         };
         self.base = found.epoch;
         self.delete(&overtaken(&self.epochs(), found.epoch));
+        if self.planted != Some(Bug::RestoredNotSynced) {
+            self.disk.settle();
+        }
+        self.show_again(&found)?;
+        let was_damaged = std::mem::take(&mut self.is_damaged);
+        let committed = std::mem::replace(&mut self.committed, found.epoch);
+        match committed > found.epoch && !was_damaged {
+            true => Err(format!(
+                "epoch {committed} was committed, and epoch {} is gone on from",
+                found.epoch
+            )),
+            false => Ok(found),
+        }
+    }
+
+    /// Shows the output of the epoch that is gone on from, and takes back what was written behind it.
+    fn show_again(&mut self, found: &Found) -> Result<(), String> {
         let mut outside = self.outside.borrow_mut();
         for prepared in found.snapshots.iter().flatten().flat_map(prepared_by) {
+            if self.planted == Some(Bug::CommittedTwiceOnRestore) {
+                outside.show_again(&prepared);
+            }
             outside.show(&prepared)?;
         }
-        outside.abort_after(found.epoch);
-        Ok(found)
+        if self.planted == Some(Bug::LostOutputStaysVisible) {
+            return Ok(());
+        }
+        match outside.abort_after(found.epoch) {
+            taken_back if taken_back > 0 && !self.is_damaged => Err(format!(
+                "{taken_back} outputs behind epoch {} were seen and are taken back",
+                found.epoch
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What lies on the disk, as recovery sees it.
+    fn facts_for_recovery(&self) -> Vec<EpochFacts> {
+        let mut facts = self.facts();
+        let whole = facts.iter().filter(|facts| facts.state == EpochState::Whole);
+        if self.planted == Some(Bug::OlderEpochChosen) && whole.count() > 1 {
+            facts.pop();
+        }
+        facts
     }
 
     /// The epoch that is written when a run starts.
@@ -169,6 +244,14 @@ impl Keeper {
 
     /// Takes what a shard handed over; plans what follows once an epoch has all its parts.
     pub fn take(&mut self, snapshot: ShardSnapshot) {
+        let waited_for = match self.planted {
+            Some(Bug::ShardNotWaitedFor) => self.shards.div_ceil(2),
+            _ => self.shards,
+        };
+        if !snapshot.finished && snapshot.epoch <= self.planned {
+            assert!(waited_for < self.shards, "invariant: an epoch is planned once");
+            return;
+        }
         match snapshot.finished {
             true => drop(self.finished.insert(snapshot.shard, snapshot)),
             false => {
@@ -178,7 +261,7 @@ impl Keeper {
         }
         while let Some((&epoch, parts)) = self.parts.first_key_value() {
             let is_there = |shard: usize| parts.contains_key(&shard) || self.finished.contains_key(&shard);
-            if !(0..self.shards).all(is_there) {
+            if !(0..waited_for).all(is_there) {
                 return;
             }
             self.plan(epoch);
@@ -188,24 +271,49 @@ impl Keeper {
         }
     }
 
-    /// Does the next thing; answers an epoch that is committed with it, and its snapshots.
+    /// Does the next thing.
     ///
     /// # Errors
-    /// Prepared output is lost.
-    pub fn step(&mut self) -> Result<Option<(Epoch, Vec<ShardSnapshot>)>, String> {
-        match self.effects.pop_front() {
-            None => {}
-            Some(Effect::Write(path, bytes)) => self.disk.write(&path, bytes),
-            Some(Effect::Sync(path)) => self.disk.sync(&path),
-            Some(Effect::Rename(from, to)) => self.disk.rename(&from, &to),
-            Some(Effect::SyncNames) => self.disk.sync_names(),
-            Some(Effect::Show(prepared)) => self.outside.borrow_mut().show(&prepared)?,
-            Some(Effect::Committed(epoch, snapshots)) => {
+    /// Prepared output is lost, or epochs are committed in another order than that of their numbers.
+    pub fn step(&mut self) -> Result<Kept, String> {
+        let Some(effect) = self.effects.pop_front() else {
+            return Ok(Kept::Quiet);
+        };
+        let done = match effect {
+            Effect::Write(path, bytes) => self.disk.write(&path, bytes),
+            Effect::Sync(path) => self.disk.sync(&path),
+            Effect::Rename(from, to) => self.disk.rename(&from, &to),
+            Effect::SyncNames => self.disk.sync_names(),
+            Effect::Show(prepared) => return self.show(&prepared),
+            Effect::Committed(epoch, snapshots) => {
+                if epoch <= self.committed {
+                    return Err(format!("epoch {epoch} is committed behind epoch {}", self.committed));
+                }
+                self.committed = epoch;
                 self.delete(&superseded(&self.epochs(), epoch, 2));
-                return Ok(Some((epoch, snapshots)));
+                return Ok(Kept::Committed(epoch, snapshots));
             }
+            Effect::DeleteBefore(epoch) => {
+                let mut older = self.epochs();
+                older.retain(|&written| written < epoch);
+                self.delete(&older);
+                Ok(())
+            }
+        };
+        Ok(done.map_or_else(Kept::Stopped, |()| Kept::Quiet))
+    }
+
+    fn show(&mut self, prepared: &Prepared) -> Result<Kept, String> {
+        let fails = self.luck.strikes(Fault::CommitErrors, COMMIT_FAILS_ONE_IN);
+        let is_shown = !fails || self.luck.below(2) == 0;
+        if is_shown {
+            self.outside.borrow_mut().show(prepared)?;
         }
-        Ok(None)
+        Ok(match (fails, is_shown) {
+            (false, _) => Kept::Quiet,
+            (true, false) => Kept::Stopped("a commit is refused".into()),
+            (true, true) => Kept::Stopped("the answer to a commit is lost".into()),
+        })
     }
 
     /// Whether nothing is left to be done.
@@ -213,17 +321,32 @@ impl Keeper {
         self.effects.is_empty()
     }
 
-    /// The machine crashes; now and then a bit of the newest checkpoint changes too, if there is an older one.
-    pub fn crash(&mut self, damages: bool, random: &mut SmallRng) {
-        self.disk.crash(random);
+    /// The process is gone; the machine may lose its power with it, and a bit of the newest checkpoint may change,
+    /// if there is an older one.
+    pub fn end_process(&mut self, random: &mut SmallRng) {
+        if self.luck.strikes(Fault::PowerLoss, 2) {
+            self.disk.crash(random);
+        }
+        if self.luck.has(Fault::Corruption) {
+            self.damage(random);
+        }
+    }
+
+    fn damage(&mut self, random: &mut SmallRng) {
         let whole = self.facts();
         let whole: Vec<Epoch> = whole
             .iter()
             .filter(|facts| facts.state == EpochState::Whole)
             .map(|facts| facts.epoch)
             .collect();
-        if let (true, [.., _, newest]) = (damages, whole.as_slice()) {
-            self.disk.damage(&format!("{newest:06}/shard-0"), random);
+        if let [.., _, newest] = whole.as_slice()
+            && self.luck.strikes(Fault::Corruption, 3)
+        {
+            let files = self.disk.paths().filter(|path| path.starts_with(&format!("{newest:06}/")));
+            let files: Vec<String> = files.map(str::to_string).collect();
+            let file = &files[self.luck.below(files.len() as u64) as usize];
+            self.disk.damage(file, random);
+            self.is_damaged = true;
         }
     }
 
@@ -233,6 +356,9 @@ impl Keeper {
             parts.entry(shard).or_insert_with(|| snapshot.clone());
         }
         let number = self.base + epoch;
+        if self.planted == Some(Bug::CollectedTooEarly) {
+            self.effects.push_back(Effect::DeleteBefore(number));
+        }
         let mut files = Vec::new();
         for (shard, snapshot) in &parts {
             let bytes = codec::encode(snapshot).expect("invariant: simulated snapshots can be written");
@@ -240,7 +366,9 @@ impl Keeper {
             files.push(FileEntry::new(name.clone(), &bytes));
             let path = format!("{number:06}/{name}");
             self.effects.push_back(Effect::Write(path.clone(), bytes));
-            self.effects.push_back(Effect::Sync(path));
+            if self.planted != Some(Bug::FileNotSynced) {
+                self.effects.push_back(Effect::Sync(path));
+            }
         }
         let manifest = Manifest {
             version: VERSION,
@@ -253,14 +381,19 @@ impl Keeper {
             sql: String::new(),
         };
         let (path, hidden) = (format!("{number:06}/manifest"), format!("{number:06}/.manifest"));
-        let prepared: Vec<Prepared> = parts.values().flat_map(prepared_by).collect();
+        let mut prepared: Vec<Prepared> = parts.values().flat_map(prepared_by).collect();
+        if self.planted == Some(Bug::CommitBeforeManifest) {
+            self.effects.extend(prepared.drain(..).map(Effect::Show));
+        }
         self.effects.extend([
             Effect::SyncNames,
             Effect::Write(hidden.clone(), manifest.encode()),
             Effect::Sync(hidden.clone()),
             Effect::Rename(hidden, path),
-            Effect::SyncNames,
         ]);
+        if self.planted != Some(Bug::DirectoryNotSynced) {
+            self.effects.push_back(Effect::SyncNames);
+        }
         self.effects.extend(prepared.into_iter().map(Effect::Show));
         self.effects
             .push_back(Effect::Committed(number, parts.into_values().collect()));

@@ -2,18 +2,25 @@
 //! choice comes from a seed (the idea is FoundationDB's; the same seed gives the same trace).
 //!
 //! A seed picks a query, rows, shards, a schedule, tight bounds, slow sources and sinks, and perhaps
-//! an early stop ([`scenario`]). [`world`] runs it; here its output is compared with that of one
-//! shard that was given everything at once. [`recovery`] lets jobs crash and go on from their checkpoints.
+//! an early stop ([`scenario`]), and faults ([`faults`]). [`world`] runs it; here its output is compared with that of
+//! one shard that was given everything at once. [`recovery`] lets jobs crash and go on from their checkpoints.
+//!
+//! A failing [`case`] is made smaller by [`shrink`] and told with the command that replays it. [`planted`] mistakes
+//! prove that the simulator can fail.
 
 pub mod answer;
 pub mod bounds;
+pub mod case;
 pub mod connectors;
 pub mod disk;
 pub mod epochs;
+pub mod faults;
+pub mod planted;
 pub mod queries;
 pub mod recovery;
 pub mod rows;
 pub mod scenario;
+pub mod shrink;
 pub mod trace;
 pub mod watched;
 pub mod world;
@@ -28,11 +35,14 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use answer::Answer;
+use case::Case;
+use faults::{Fault, Luck};
 use queries::{Plans, Query, Stopped};
 use rows::Deal;
 use scenario::{Requests, Scenario, Schedule};
 use trace::Trace;
-use world::{Outcome, World};
+use shrink::Failure;
+use world::{Influences, Outcome, World};
 
 /// What a seed that held came to.
 #[derive(Debug)]
@@ -49,12 +59,33 @@ pub struct Report {
     pub events: u64,
 }
 
-/// Runs one seed; `print` shows its trace.
+/// Runs one case of a job without crashes; `print` shows its trace.
 ///
 /// # Errors
 /// A promise was broken; the message says which.
-pub fn run_seed(seed: u64, plans: &mut Plans, print: bool) -> Result<Report, String> {
-    without_panic(|| check_seed(seed, plans, print))
+pub fn run_case(case: &Case, plans: &mut Plans, print: bool) -> Result<Report, String> {
+    assert!(!case.crashes, "invariant: jobs that crash are recovery's");
+    without_panic(|| check_case(case, plans, print))
+}
+
+/// What is wrong with `case`, of whichever kind, if anything is.
+pub fn failure_of(case: &Case, plans: &mut Plans) -> Option<String> {
+    match case.crashes {
+        true => recovery::run_case(case, plans, false).err(),
+        false => run_case(case, plans, false).err(),
+    }
+}
+
+/// What is to be told of a case that failed: what was found, and the smallest case that fails with its command.
+pub fn tell_failure(failure: Failure, plans: &mut Plans) -> String {
+    let first = format!("seed {} failed: {}", failure.case.seed, failure.error);
+    let whole = failure.case.replay();
+    let smallest = shrink::shrink(failure, |case| failure_of(case, plans));
+    format!(
+        "{first}\n  replay: {whole}\n  smallest: {}\n  replay: {}",
+        smallest.error,
+        smallest.case.replay()
+    )
 }
 
 /// A panic as an error.
@@ -66,25 +97,26 @@ fn without_panic<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String
     })
 }
 
-/// The command that runs `seed` again, to be printed when it fails.
-pub fn replay(seed: u64) -> String {
-    format!("cargo run -p tests --bin simulate -- --seed {seed}")
-}
-
-fn check_seed(seed: u64, plans: &mut Plans, print: bool) -> Result<Report, String> {
-    let (scenario, mut random) = Scenario::from_seed(seed);
-    let plan = with_flush_interval(
-        &plans.get(&scenario.query, scenario.two_phase),
-        scenario.flush_interval_us,
-    );
-    let rows = rows::random_rows(&mut random);
+fn check_case(case: &Case, plans: &mut Plans, print: bool) -> Result<Report, String> {
+    let (mut scenario, mut random) = Scenario::from_seed(case.seed);
+    let luck = Luck::of(case);
+    scenario.restrict(case, &luck);
+    let plan = plans.get(&scenario.query, scenario.two_phase);
+    let plan = with_settings(&plan, scenario.flush_interval_us, &luck);
+    let rows = rows::first_of(&rows::random_rows(&mut random), case.rows_max);
     let trace = Trace::new(print);
-    trace.tell(format_args!("{scenario:?}, {} rows", rows.num_rows()));
+    trace.tell(format_args!("{scenario:?}, {} rows, {}", rows.num_rows(), luck.names()));
     let deals: Vec<Deal> = (0..sources(&plan))
         .map(|_| Deal::random(rows.num_rows(), scenario.shards, &mut random))
         .collect();
     let expected = expected_answer(&scenario.query, plans, &rows)?;
-    let outcome = World::new(&scenario, &plan, &rows, &deals, random, trace.clone(), None).run()?;
+    let influences = Influences {
+        random,
+        trace: trace.clone(),
+        luck,
+        planted: case.planted,
+    };
+    let outcome = World::new(&scenario, &plan, &rows, &deals, influences, None).run()?;
     compare(&scenario.query, plans, &rows, &expected, &outcome)?;
     Ok(Report {
         scenario,
@@ -167,7 +199,7 @@ fn expected_answer(query: &Query, plans: &mut Plans, rows: &RecordBatch) -> Resu
     };
     let deals = vec![Deal::whole(rows.num_rows()); sources(&plan)];
     let random = SmallRng::seed_from_u64(0);
-    let world = World::new(&scenario, &plan, rows, &deals, random, Trace::new(false), None);
+    let world = World::new(&scenario, &plan, rows, &deals, Influences::calm(random), None);
     let outcome = world
         .run()
         .map_err(|error| format!("the run on one shard: {error}"))?;
@@ -179,8 +211,16 @@ pub(crate) fn sources(plan: &StreamPlan) -> usize {
     plan.nodes.iter().filter(|node| is_source(&node.kind)).count()
 }
 
-pub(crate) fn with_flush_interval(plan: &Arc<StreamPlan>, flush_interval_us: u64) -> Arc<StreamPlan> {
+/// The plan with settings that a seed decides. Splits fall idle only where some linger: their silence is longer than
+/// that of any split that still has rows, so that no row is late.
+pub(crate) fn with_settings(
+    plan: &Arc<StreamPlan>,
+    flush_interval_us: u64,
+    luck: &Luck,
+) -> Arc<StreamPlan> {
+    const IDLE_US: u64 = 2_000_000;
     let mut plan = StreamPlan::clone(plan);
     plan.settings.flush_interval_us = flush_interval_us;
+    plan.settings.idle_timeout_us = luck.has(Fault::LingeringSplits).then_some(IDLE_US);
     Arc::new(plan)
 }

@@ -1,10 +1,12 @@
-//! Crashes: a job that is killed at random steps, on a disk that loses what was not synced, and goes on from its
-//! newest checkpoint, also on another number of shards, until it comes to its end.
+//! Crashes: a job that is killed at random steps, or stops because source, sink or disk fail, on a disk that loses
+//! what was not synced, and goes on from its newest checkpoint, also on another number of shards, until it comes to
+//! its end.
 //!
 //! **Promise P1.** After every commit, and at the end, the output that is shown is the answer over the rows
-//! consumed: nothing lost, nothing twice.
+//! consumed: nothing lost, nothing twice. What has been committed or seen stays, unless a checkpoint was damaged.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,25 +18,31 @@ use rand::{Rng, SeedableRng};
 use shards::checkpoint::{Restore, ShardSnapshot};
 
 use crate::simulation::answer::Answer;
+use crate::simulation::case::Case;
 use crate::simulation::connectors::blocks_left;
 use crate::simulation::epochs::{Found, Keeper, SharedOutside};
+use crate::simulation::faults::{Fault, Luck};
 use crate::simulation::queries::{Plans, QUERIES, Query, RESTORED, Stopped};
 use crate::simulation::rows::{self, Deal};
 use crate::simulation::scenario::{Requests, Scenario, Schedule};
 use crate::simulation::trace::Trace;
-use crate::simulation::world::{Epochs, World};
-use crate::simulation::{expected_answer, first_difference, sources, with_flush_interval, without_panic};
+use crate::simulation::world::{Ending, Epochs, Influences, World};
+use crate::simulation::{expected_answer, first_difference, sources, with_settings, without_panic};
 
-/// Crashes of a seed at most.
-const CRASHES_MAX: u32 = 5;
+/// Runs that end early at most; after them no fault strikes any more, and the job must come to its end.
+const BROKEN_RUNS_MAX: u32 = 6;
 
 /// What a seed came to.
 #[derive(Debug, Default)]
 pub struct Report {
     /// The query.
     pub query: &'static str,
-    /// Crashes.
+    /// Runs in which the process was killed.
     pub crashes: u32,
+    /// Runs that stopped with an error that the simulator made.
+    pub errors: u32,
+    /// How often each fault struck.
+    pub struck: BTreeMap<Fault, u64>,
     /// Epochs that were committed, those of lost runs included.
     pub commits: u64,
     /// Runs that went on from a checkpoint.
@@ -43,26 +51,29 @@ pub struct Report {
     pub hash: u64,
 }
 
-/// Runs one seed; `print` shows its trace.
+/// Runs one case; `print` shows its trace.
 ///
 /// # Errors
 /// The promise was broken; the message says how.
-pub fn run_seed(seed: u64, plans: &mut Plans, print: bool) -> Result<Report, String> {
-    without_panic(|| check_seed(seed, plans, print))
+pub fn run_case(case: &Case, plans: &mut Plans, print: bool) -> Result<Report, String> {
+    without_panic(|| check_case(case, plans, print))
 }
 
-fn check_seed(seed: u64, plans: &mut Plans, print: bool) -> Result<Report, String> {
+fn check_case(case: &Case, plans: &mut Plans, print: bool) -> Result<Report, String> {
     // Another stream of randomness than that of the runs without crashes.
-    let (mut scenario, mut random) = Scenario::from_seed(seed ^ 0x5eed_0000_0000);
+    let (mut scenario, mut random) = Scenario::from_seed(case.seed ^ 0x5eed_0000_0000);
     scenario.requests.stop_at = None;
     let queries: Vec<&Query> = QUERIES.iter().chain(RESTORED).collect();
     scenario.query = *queries[random.random_range(0..queries.len())];
-    let rows = rows::random_rows(&mut random);
+    let luck = Luck::of(case);
+    scenario.restrict(case, &luck);
+    let rows = rows::first_of(&rows::random_rows(&mut random), case.rows_max);
     let trace = Trace::new(print);
-    trace.tell(format_args!("{scenario:?}, {} rows", rows.num_rows()));
-    let splits = Deal::random(rows.num_rows(), scenario.shards, &mut random);
+    trace.tell(format_args!("{scenario:?}, {} rows, {}", rows.num_rows(), luck.names()));
+    let mut deal_random = SmallRng::seed_from_u64(random.random());
+    let splits = Deal::random(rows.num_rows(), scenario.shards, &mut deal_random);
     let outside = SharedOutside::default();
-    let mut keeper = Keeper::new(outside.clone());
+    let mut keeper = Keeper::new(outside.clone(), luck.clone(), case.planted);
     let mut job = Job {
         query: scenario.query,
         rows: &rows,
@@ -74,6 +85,8 @@ fn check_seed(seed: u64, plans: &mut Plans, print: bool) -> Result<Report, Strin
         },
         now: 1,
         trace: trace.clone(),
+        luck: luck.clone(),
+        case,
     };
     loop {
         let found = keeper.recover(scenario.shards)?;
@@ -81,28 +94,35 @@ fn check_seed(seed: u64, plans: &mut Plans, print: bool) -> Result<Report, Strin
         if found.finished {
             break;
         }
-        let crashes = job.report.crashes < CRASHES_MAX && random.random_range(0..5) > 0;
-        let crash_at = crashes.then(|| random.random_range(1..1_500));
-        let run_random = SmallRng::seed_from_u64(random.random());
-        let is_done = job.attempt(&scenario, plans, &mut keeper, found, crash_at, run_random)?;
-        if is_done {
-            break;
+        if job.report.crashes + job.report.errors == BROKEN_RUNS_MAX {
+            luck.cease();
         }
-        job.report.crashes += 1;
-        keeper.crash(random.random_range(0..4) == 0, &mut random);
-        scenario.shards = random.random_range(1..=5);
+        let (kill_at, is_killed) = (random.random_range(1..1_500), random.random_range(0..5) > 0);
+        let kill_at = (is_killed && luck.strikes(Fault::Kills, 1)).then_some(kill_at);
+        let run_random = SmallRng::seed_from_u64(random.random());
+        match job.attempt(&scenario, plans, &mut keeper, found, kill_at, run_random)? {
+            Ending::Done => break,
+            Ending::Killed => job.report.crashes += 1,
+            Ending::Stopped(error) => {
+                trace.tell(format_args!("the job stops: {error}"));
+                job.report.errors += 1;
+            }
+        }
+        keeper.end_process(&mut random);
+        scenario.shards = case.shards(random.random_range(1..=5));
         scenario.schedule = Schedule::Random;
         scenario.requests = Requests {
             epochs_at: (0..8).map(|epoch| epoch * random.random_range(20..200)).collect(),
             stop_at: None,
         };
-        trace.tell(format_args!("crash; goes on on {} shards", scenario.shards));
+        trace.tell(format_args!("goes on on {} shards", scenario.shards));
     }
     let whole = expected_answer(&job.query, plans, &rows)?;
     job.compare(&whole)
         .map_err(|what| format!("at the end: {what}"))?;
     Ok(Report {
         hash: trace.hash(),
+        struck: luck.struck(),
         ..job.report
     })
 }
@@ -116,23 +136,23 @@ struct Job<'a> {
     report: Report,
     now: u64,
     trace: Trace,
+    luck: Luck,
+    case: &'a Case,
 }
 
 impl Job<'_> {
-    /// One run: until it crashes (false) or has come to its end (true).
+    /// One run, until it ends one way or the other.
     fn attempt(
         &mut self,
         scenario: &Scenario,
         plans: &mut Plans,
         keeper: &mut Keeper,
         found: Found,
-        crash_at: Option<u64>,
+        kill_at: Option<u64>,
         random: SmallRng,
-    ) -> Result<bool, String> {
-        let plan = with_flush_interval(
-            &plans.get(&self.query, scenario.two_phase),
-            scenario.flush_interval_us,
-        );
+    ) -> Result<Ending, String> {
+        let plan = plans.get(&self.query, scenario.two_phase);
+        let plan = with_settings(&plan, scenario.flush_interval_us, &self.luck);
         let restore = found.snapshots.map(|snapshots| Restore {
             shards: Arc::new(snapshots),
         });
@@ -146,24 +166,22 @@ impl Job<'_> {
             restore,
             start: self.now,
         };
-        let mut world = World::new(
-            scenario,
-            &plan,
-            self.rows,
-            &deals,
+        let influences = Influences {
             random,
-            self.trace.clone(),
-            Some(epochs),
-        );
+            trace: self.trace.clone(),
+            luck: self.luck.clone(),
+            planted: self.case.planted,
+        };
+        let mut world = World::new(scenario, &plan, self.rows, &deals, influences, Some(epochs));
         let mut commits = Vec::new();
-        let is_done = world.run_until(crash_at, keeper, &mut |epoch, snapshots| {
+        let ending = world.run_until(kill_at, keeper, &mut |epoch, snapshots| {
             commits.push(epoch);
             self.check_commit(&plan, plans, snapshots)
                 .map_err(|what| format!("epoch {epoch}: {what}"))
         })?;
         self.now = world.time();
         self.report.commits += commits.len() as u64;
-        Ok(is_done)
+        Ok(ending)
     }
 
     /// The output shown with these snapshots is the answer over what their sources had read.

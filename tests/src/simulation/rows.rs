@@ -32,7 +32,12 @@ pub fn random_rows(random: &mut SmallRng) -> RecordBatch {
             _ => random.random_range(1..300),
         };
         let time = loop {
-            let time = highest - random.random_range(0..BOUND_MS);
+            let mut time = highest - random.random_range(0..BOUND_MS);
+            // Windows begin and end at whole seconds.
+            let second = time / 1_000 * 1_000;
+            if random.random_range(0..6) == 0 && second > highest - BOUND_MS {
+                time = second;
+            }
             if taken.insert(time) {
                 break time;
             }
@@ -65,6 +70,11 @@ pub fn random_rows(random: &mut SmallRng) -> RecordBatch {
         Field::new("quantity", DataType::Int64, true),
     ]);
     RecordBatch::try_new(Arc::new(schema), columns).expect("invariant: columns of one length")
+}
+
+/// The first `rows_max` rows, or all.
+pub fn first_of(rows: &RecordBatch, rows_max: Option<usize>) -> RecordBatch {
+    rows.slice(0, rows_max.unwrap_or(usize::MAX).min(rows.num_rows()))
 }
 
 /// Where rows go: by shard, by split, blocks of row numbers in order.

@@ -3,6 +3,8 @@
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use crate::simulation::case::Case;
+use crate::simulation::faults::{Fault, Luck};
 use crate::simulation::queries::{QUERIES, Query};
 
 /// Who steps next among the shards that are awake.
@@ -97,5 +99,19 @@ impl Scenario {
             requests,
         };
         (scenario, random)
+    }
+
+    /// Leaves out what `case` leaves out.
+    pub fn restrict(&mut self, case: &Case, luck: &Luck) {
+        self.shards = case.shards(self.shards);
+        if let Schedule::Starve(starved) = &mut self.schedule {
+            *starved %= self.shards;
+        }
+        if !luck.has(Fault::SlowSource) {
+            self.source_reluctance = 0;
+        }
+        if !luck.has(Fault::SlowSink) {
+            self.sink_reluctance = 0;
+        }
     }
 }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
+use engine::operators::Operator;
 use engine::operators::build::build_all;
+use engine::plan::state_names::state_names;
 use engine::plan::{NodeKind, StreamPlan};
 use rand::Rng;
 use rand::rngs::SmallRng;
@@ -24,7 +26,13 @@ use shards::shard::{Shard, ShardConfig, ShardParts, Step, edges};
 use crate::simulation::answer::Answer;
 use crate::simulation::bounds::InFlight;
 use crate::simulation::connectors::{Alarm, Consumed, SimulatedSink, SimulatedSource, Surroundings};
-use crate::simulation::epochs::{Courier, HandedOver, Keeper, SharedOutside};
+use crate::simulation::epochs::{Courier, HandedOver, Keeper, Kept, SharedOutside};
+use crate::simulation::faults::{Fault, INJECTED, Luck};
+use crate::simulation::planted::Bug;
+use crate::simulation::planted::courier::Forgetful;
+use crate::simulation::planted::operator::{Mistaken, OtherRestore};
+use crate::simulation::planted::sink::Buffering;
+use crate::simulation::planted::source::Misplaced;
 use crate::simulation::rows::Deal;
 use crate::simulation::scenario::{Scenario, Schedule};
 use crate::simulation::trace::Trace;
@@ -33,8 +41,13 @@ use crate::simulation::watched::{Entered, Watched};
 /// Steps after which a run that has not finished is taken to be stuck.
 const STEPS_MAX: u64 = 300_000;
 
-/// Simulated time: it moves with every look at it, and in leaps between steps.
-struct SimulatedClock(Rc<Cell<Nanos>>);
+/// Of how many turns one makes the clock jump, where it jumps.
+const JUMPS_ONE_IN: u32 = 300;
+const HOUR_NS: Nanos = 3_600_000_000_000;
+
+/// Simulated time: it moves with every look at it, and in leaps between steps; and how far the wall clock is off,
+/// microseconds.
+struct SimulatedClock(Rc<Cell<Nanos>>, i64);
 
 impl Clock for SimulatedClock {
     fn now(&self) -> Nanos {
@@ -44,17 +57,20 @@ impl Clock for SimulatedClock {
 
     fn wall_us(&self) -> i64 {
         const YEAR_2026_US: i64 = 1_767_225_600_000_000;
-        YEAR_2026_US + (self.0.get() / 1_000) as i64
+        YEAR_2026_US + (self.0.get() / 1_000) as i64 + self.1
     }
 }
 
 /// Remembers that a shard was woken.
-#[derive(Default)]
-struct Woken(AtomicBool);
+struct Woken {
+    is_woken: AtomicBool,
+    /// Planted: it forgets.
+    forgets: bool,
+}
 
 impl Wake for Woken {
     fn wake(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.is_woken.store(!self.forgets, Ordering::Relaxed);
     }
 }
 
@@ -106,6 +122,41 @@ pub struct Epochs {
     pub start: Nanos,
 }
 
+/// What decides how a world goes, beside its scenario.
+pub struct Influences {
+    /// Its schedule and all its connectors' behaviour.
+    pub random: SmallRng,
+    /// Where it tells what happens.
+    pub trace: Trace,
+    /// What goes wrong.
+    pub luck: Luck,
+    /// The mistake in the product.
+    pub planted: Option<Bug>,
+}
+
+impl Influences {
+    /// A world without faults and without a trace that anybody reads.
+    pub fn calm(random: SmallRng) -> Influences {
+        Influences {
+            random,
+            trace: Trace::new(false),
+            luck: Luck::none(),
+            planted: None,
+        }
+    }
+}
+
+/// How a run came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The job has come to its end.
+    Done,
+    /// The process was killed.
+    Killed,
+    /// The job stopped with an error that the simulator made.
+    Stopped(String),
+}
+
 /// Told of an epoch that is committed.
 pub type OnCommit<'a> = &'a mut dyn FnMut(Epoch, &[ShardSnapshot]) -> Result<(), String>;
 
@@ -115,6 +166,13 @@ pub struct World {
     scenario: Scenario,
     random: SmallRng,
     trace: Trace,
+    luck: Luck,
+    planted: Option<Bug>,
+    /// How far the wall clock is off, microseconds.
+    wall_off_us: i64,
+    /// The error of the simulator's that the job stops with, and whether everything complete is written first.
+    stopped_by: Option<String>,
+    fails_gracefully: bool,
     now: Rc<Cell<Nanos>>,
     control: Arc<Control>,
     seats: Vec<Seat>,
@@ -133,8 +191,7 @@ impl World {
         plan: &Arc<StreamPlan>,
         rows: &RecordBatch,
         deals: &[Deal],
-        random: SmallRng,
-        trace: Trace,
+        influences: Influences,
         epochs: Option<Epochs>,
     ) -> World {
         let control = Control::new(scenario.shards);
@@ -151,8 +208,13 @@ impl World {
                 Some(_) => None,
             },
             scenario: scenario.clone(),
-            random,
-            trace,
+            random: influences.random,
+            trace: influences.trace,
+            luck: influences.luck,
+            planted: influences.planted,
+            wall_off_us: 0,
+            stopped_by: None,
+            fails_gracefully: false,
             now: Rc::new(Cell::new(epochs.as_ref().map_or(1, |epochs| epochs.start))),
             epochs,
             control: control.clone(),
@@ -179,7 +241,10 @@ impl World {
         entered: &[Entered],
     ) -> Seat {
         let id = endpoint.shard();
-        let woken = Arc::new(Woken::default());
+        let woken = Arc::new(Woken {
+            is_woken: AtomicBool::new(false),
+            forgets: self.planted == Some(Bug::WakeUpLost) && id == 0,
+        });
         self.control.set_waker(id, woken.clone());
         let alarm = Alarm::default();
         let (mut sources, mut sinks) = (Vec::new(), Vec::new());
@@ -190,6 +255,7 @@ impl World {
                 shards: self.scenario.shards,
                 alarm: alarm.clone(),
                 trace: self.trace.clone(),
+                luck: self.luck.clone(),
                 reluctance,
                 seed: random.random(),
             };
@@ -199,7 +265,13 @@ impl World {
                     let blocks = &deals[sources.len()].blocks[id];
                     let consumed = self.consumed[node.id].clone();
                     let source = SimulatedSource::new(spec, rows, blocks, consumed, around);
-                    sources.push((node.id, Box::new(source) as Box<dyn Source>));
+                    let source: Box<dyn Source> = match self.planted {
+                        Some(bug @ (Bug::OffsetTooFar | Bug::OffsetTooNear)) => {
+                            Box::new(Misplaced::new(Box::new(source), bug))
+                        }
+                        _ => Box::new(source),
+                    };
+                    sources.push((node.id, source));
                 }
                 NodeKind::Sink(_) => {
                     let around = surroundings(self.scenario.sink_reluctance, &mut self.random);
@@ -209,27 +281,25 @@ impl World {
                     if let Some(epochs) = &self.epochs {
                         sink = sink.in_epochs(epochs.outside.clone(), epochs.first_epoch);
                     }
-                    sinks.push((node.id, Box::new(sink) as Box<dyn Sink>));
+                    let sink: Box<dyn Sink> = match self.planted {
+                        Some(Bug::OutputLeftInBuffer) => Box::new(Buffering::new(Box::new(sink))),
+                        _ => Box::new(sink),
+                    };
+                    sinks.push((node.id, sink));
                 }
                 _ => {}
             }
         }
-        let operators = build_all(plan, id).expect("invariant: simulated plans build");
-        let watched = operators.into_iter().zip(entered).map(|(operator, entered)| {
-            operator.map(|operator| Box::new(Watched::new(operator, entered.clone())) as Box<_>)
-        });
+        let operators = self.operators(plan, id, entered);
         let parts = ShardParts {
             id,
             plan: plan.clone(),
-            operators: watched.collect(),
+            operators,
             sources,
             sinks,
             endpoint,
             control: self.control.clone(),
-            snapshots: self
-                .epochs
-                .as_ref()
-                .map(|epochs| Box::new(Courier(epochs.handed_over.clone())) as Box<dyn SnapshotSink>),
+            snapshots: self.courier(),
             restore: self.epochs.as_ref().and_then(|epochs| epochs.restore.clone()),
             config: ShardConfig {
                 poll_rows: self.scenario.poll_rows,
@@ -245,6 +315,45 @@ impl World {
         }
     }
 
+    /// The operators of shard `id`, watched, with what is planted in them.
+    fn operators(
+        &self,
+        plan: &StreamPlan,
+        id: usize,
+        entered: &[Entered],
+    ) -> Vec<Option<Box<dyn Operator>>> {
+        let operators = build_all(plan, id).expect("invariant: simulated plans build");
+        let names: Vec<Option<String>> = state_names(plan).into_iter().map(|name| name.map(|name| name.name)).collect();
+        let watch = |(node, operator): (usize, Box<dyn Operator>)| -> Box<dyn Operator> {
+            let operator = match self.planted {
+                None => operator,
+                Some(bug) => {
+                    let restore = self.epochs.as_ref().and_then(|epochs| epochs.restore.as_ref());
+                    let other = restore.zip(names[node].as_ref()).map(|(restore, name)| {
+                        OtherRestore::of(restore, name, plan, node, id, self.scenario.shards)
+                    });
+                    Box::new(Mistaken::new(operator, bug, plan, node, other))
+                }
+            };
+            Box::new(Watched::new(operator, entered[node].clone()))
+        };
+        let numbered = operators.into_iter().enumerate();
+        numbered
+            .map(|(node, operator)| operator.map(|operator| watch((node, operator))))
+            .collect()
+    }
+
+    /// What takes a shard's snapshots, where epochs are committed.
+    fn courier(&self) -> Option<Box<dyn SnapshotSink>> {
+        let courier: Box<dyn SnapshotSink> = Box::new(Courier(self.epochs.as_ref()?.handed_over.clone()));
+        Some(match self.planted {
+            Some(bug @ (Bug::TableForgotten | Bug::RowForgotten | Bug::WatermarkTooHigh)) => {
+                Box::new(Forgetful::new(courier, bug))
+            }
+            _ => courier,
+        })
+    }
+
     /// Runs until every shard has finished.
     ///
     /// # Errors
@@ -256,35 +365,42 @@ impl World {
         Ok(self.outcome())
     }
 
-    /// Runs until every shard has finished and `keeper` has committed all (true), or until a crash at step
-    /// `crash_at` or behind it (false); `on_commit` is told of each epoch that is committed.
+    /// Runs until every shard has finished and `keeper` has committed all, or until the process is killed at step
+    /// `kill_at` or behind it, or an error stops the job; `on_commit` is told of each epoch that is committed.
     ///
     /// # Errors
     /// A shard failed, the world is stuck, output is lost, or `on_commit` finds something.
     pub fn run_until(
         &mut self,
-        crash_at: Option<u64>,
+        kill_at: Option<u64>,
         keeper: &mut Keeper,
         on_commit: OnCommit<'_>,
-    ) -> Result<bool, String> {
+    ) -> Result<Ending, String> {
         while self.is_running() {
-            if crash_at.is_some_and(|at| self.steps >= at) {
-                return Ok(false);
+            if kill_at.is_some_and(|at| self.steps >= at) {
+                return Ok(Ending::Killed);
             }
             self.turn()?;
+            if let Some(error) = self.stopped_by.as_ref().filter(|_| !self.fails_gracefully) {
+                return Ok(Ending::Stopped(error.clone()));
+            }
             self.keep(keeper);
             // The control thread is slow, and gets something done now and then.
-            if self.random.random_range(0..3) == 0 {
-                commit(keeper, on_commit)?;
+            if self.random.random_range(0..3) == 0
+                && let Some(error) = commit(keeper, on_commit)?
+            {
+                return Ok(Ending::Stopped(error));
             }
         }
         while !keeper.is_idle() {
-            if crash_at.is_some() && self.random.random_range(0..10) == 0 {
-                return Ok(false);
+            if kill_at.is_some() && self.random.random_range(0..10) == 0 {
+                return Ok(Ending::Killed);
             }
-            commit(keeper, on_commit)?;
+            if let Some(error) = commit(keeper, on_commit)? {
+                return Ok(Ending::Stopped(error));
+            }
         }
-        Ok(true)
+        Ok(self.stopped_by.take().map_or(Ending::Done, Ending::Stopped))
     }
 
     /// The time.
@@ -311,6 +427,7 @@ impl World {
         self.make_requests();
         let leap = self.random.random_range(0..self.scenario.step_ns_max);
         self.now.set(self.now.get() + leap);
+        self.jump();
         self.wake_those_whose_time_has_come();
         match self.choose() {
             Some(shard) => self.step(shard)?,
@@ -319,6 +436,19 @@ impl World {
         match &mut self.in_flight {
             Some(in_flight) => in_flight.check(),
             None => Ok(()),
+        }
+    }
+
+    /// Lets the clock jump now and then, the wall clock also back.
+    fn jump(&mut self) {
+        if self.luck.strikes(Fault::ClockJumps, JUMPS_ONE_IN) {
+            self.now.set(self.now.get() + self.luck.below(HOUR_NS));
+            self.wall_off_us = self.luck.below(2 * HOUR_NS / 1_000) as i64 - (HOUR_NS / 1_000) as i64;
+            self.trace.tell(format_args!(
+                "world: the clock jumps to {}, the wall clock is off by {} us",
+                self.now.get(),
+                self.wall_off_us
+            ));
         }
     }
 
@@ -349,9 +479,9 @@ impl World {
                 continue;
             };
             let due = seat.wakes_at().is_some_and(|at| at <= now);
-            if due || seat.woken.0.load(Ordering::Relaxed) {
+            if due || seat.woken.is_woken.load(Ordering::Relaxed) {
                 shard.wake_up();
-                seat.woken.0.store(false, Ordering::Relaxed);
+                seat.woken.is_woken.store(false, Ordering::Relaxed);
                 seat.asleep = false;
                 seat.poll_at = None;
                 if seat.alarm.get().is_some_and(|at| at <= now) {
@@ -397,8 +527,16 @@ impl World {
         self.steps += 1;
         let seat = &mut self.seats[id];
         let shard = seat.shard.as_mut().expect("invariant: a chosen shard is there");
-        let clock = SimulatedClock(self.now.clone());
-        let step = shard.step(&clock).map_err(|error| error.to_string())?;
+        let clock = SimulatedClock(self.now.clone(), self.wall_off_us);
+        let step = match shard.step(&clock).map_err(|error| error.to_string()) {
+            Ok(step) => step,
+            Err(error) if error.starts_with(INJECTED) => {
+                self.stopped_by = Some(error);
+                self.fails_gracefully = false;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         match step {
             Step::Progress => self.trace.tell(format_args!("shard {id}: progress")),
             Step::Idle { poll_at } => {
@@ -409,8 +547,12 @@ impl World {
             }
             Step::Finished => {
                 self.trace.tell(format_args!("shard {id}: finished"));
-                if let Some(error) = shard.failure() {
-                    return Err(error.to_string());
+                if let Some(error) = shard.failure().map(ToString::to_string) {
+                    if !error.starts_with(INJECTED) {
+                        return Err(error);
+                    }
+                    self.stopped_by = Some(error);
+                    self.fails_gracefully = true;
                 }
                 seat.shard = None;
             }
@@ -420,7 +562,9 @@ impl World {
 
     fn leap_to_next_wake(&mut self) -> Result<(), String> {
         let living = self.seats.iter().filter(|seat| seat.shard.is_some());
-        let woken = living.clone().any(|seat| seat.woken.0.load(Ordering::Relaxed));
+        let woken = living
+            .clone()
+            .any(|seat| seat.woken.is_woken.load(Ordering::Relaxed));
         assert!(!woken, "invariant: the woken are awake");
         let Some(at) = living.filter_map(Seat::wakes_at).min() else {
             return Err(format!(
@@ -473,10 +617,11 @@ impl World {
     }
 }
 
-/// Lets the keeper do its next thing.
-fn commit(keeper: &mut Keeper, on_commit: OnCommit<'_>) -> Result<(), String> {
+/// Lets the keeper do its next thing; answers the error that it stops the job with.
+fn commit(keeper: &mut Keeper, on_commit: OnCommit<'_>) -> Result<Option<String>, String> {
     match keeper.step()? {
-        Some((epoch, snapshots)) => on_commit(epoch, &snapshots),
-        None => Ok(()),
+        Kept::Committed(epoch, snapshots) => on_commit(epoch, &snapshots).map(|()| None),
+        Kept::Stopped(error) => Ok(Some(format!("{INJECTED}{error}"))),
+        Kept::Quiet => Ok(None),
     }
 }
