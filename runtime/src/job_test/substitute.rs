@@ -54,7 +54,8 @@ fn written_tables(statements: &[Statement]) -> BTreeSet<String> {
     names
 }
 
-/// A replaced source says of its rows what it said before: that they come as changes.
+/// A replaced source says of its rows what it said before: that they come as changes, and how watermarks follow
+/// from them.
 fn replaced(options: &[TableOption]) -> Vec<TableOption> {
     let value = |key: &str| {
         let found = options.iter().find(|option| option.key == key);
@@ -65,6 +66,8 @@ fn replaced(options: &[TableOption]) -> Vec<TableOption> {
         let mode = value("changelog-mode").unwrap_or("I,UA,UB,D");
         replaced.push(option("changelog-mode", mode));
     }
+    let of_watermarks = |option: &&TableOption| option.key.starts_with("scan.watermark.");
+    replaced.extend(options.iter().filter(of_watermarks).cloned());
     replaced
 }
 
