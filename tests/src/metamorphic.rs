@@ -10,10 +10,10 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use crate::simulation::answer::Answer;
+use crate::simulation::faults::Luck;
 use crate::simulation::queries::{Plans, Query, Stopped};
 use crate::simulation::rows::{Deal, random_rows};
 use crate::simulation::scenario::{Requests, Scenario};
-use crate::simulation::faults::Luck;
 use crate::simulation::world::{Influences, World};
 use crate::simulation::{sources, with_settings};
 

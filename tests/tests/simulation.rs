@@ -43,7 +43,10 @@ fn sixty_jobs_that_crash_lose_nothing_and_write_nothing_twice() {
     for fault in Fault::ALL {
         // Slow connectors are part of the scenario.
         let is_counted = !matches!(fault, Fault::SlowSource | Fault::SlowSink);
-        assert!(!is_counted || struck.contains_key(&fault), "{fault:?} never strikes");
+        assert!(
+            !is_counted || struck.contains_key(&fault),
+            "{fault:?} never strikes"
+        );
     }
 }
 
@@ -51,7 +54,11 @@ fn sixty_jobs_that_crash_lose_nothing_and_write_nothing_twice() {
 fn the_same_seed_gives_the_same_trace() {
     let mut plans = Plans::default();
     for seed in [3, 7, 42] {
-        let mut hash = || run_case(&Case::of(seed), &mut plans, false).expect("the seed holds").hash;
+        let mut hash = || {
+            run_case(&Case::of(seed), &mut plans, false)
+                .expect("the seed holds")
+                .hash
+        };
         assert_eq!(hash(), hash(), "seed {seed}");
         let mut hash = || {
             let report = recovery::run_case(&Case::crashing(seed), &mut plans, false);
@@ -80,7 +87,10 @@ fn a_failure_is_told_with_a_smaller_case_that_fails_too() {
     let failure = hunt(Bug::OffsetTooFar, 0..SEEDS_MAX, &mut plans).expect("it is caught");
     let told = tell_failure(failure, &mut plans);
     let smallest = told.lines().last().expect("there are lines");
-    assert!(smallest.contains("--rows") && smallest.contains("--planted offset-too-far"), "{told}");
+    assert!(
+        smallest.contains("--rows") && smallest.contains("--planted offset-too-far"),
+        "{told}"
+    );
 }
 
 /// Within so many seeds a planted bug must be caught.

@@ -98,6 +98,7 @@ impl CheckpointOptions {
                     ));
                 }
                 let (manifest, shards) = recovered.storage.read(epoch)?;
+                recovered.storage.make_durable(&manifest)?;
                 recovered.epoch = epoch;
                 recovered.finished = manifest.finished;
                 let shards = self.fitting(&manifest, shards, &recovered.states)?;

@@ -86,6 +86,29 @@ impl Storage {
         Ok((manifest, shards))
     }
 
+    /// Makes an epoch durable that was found whole. The process that wrote it may have ended between giving the
+    /// manifest its name and making the name durable: a loss of power would take back what is shown from now on.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn make_durable(&self, manifest: &Manifest) -> Result<(), String> {
+        let directory = self.directory_of(manifest.epoch);
+        let names = manifest.files.iter().map(|entry| entry.name.as_str());
+        let write = || {
+            for name in names.chain([MANIFEST]) {
+                sync(&directory.join(name))?;
+            }
+            sync(&directory)?;
+            sync(&self.directory)
+        };
+        write().map_err(|error: std::io::Error| {
+            format!(
+                "cannot make the checkpoint {} durable: {error}",
+                directory.display()
+            )
+        })
+    }
+
     /// Writes the part of a shard and makes it durable.
     ///
     /// # Errors
@@ -198,7 +221,7 @@ fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// Makes the names in a directory durable.
-fn sync(directory: &Path) -> std::io::Result<()> {
-    File::open(directory)?.sync_all()
+/// Makes the bytes of a file durable, or the names in a directory.
+fn sync(path: &Path) -> std::io::Result<()> {
+    File::open(path)?.sync_all()
 }

@@ -119,3 +119,15 @@ fn old_checkpoints_are_deleted_and_a_directory_has_one_user() {
     drop(storage);
     Storage::open(directory.path()).unwrap();
 }
+
+#[test]
+fn an_epoch_that_is_found_whole_can_be_made_durable_and_one_that_lost_a_file_cannot() {
+    let directory = TemporaryDirectory::create();
+    let storage = Storage::open(directory.path()).unwrap();
+    write(&storage, 1);
+    let (manifest, _) = storage.read(1).unwrap();
+    assert_eq!(storage.make_durable(&manifest), Ok(()));
+    std::fs::remove_file(directory.path().join("epoch-0000000001/shard-1.snapshot")).unwrap();
+    let refused = storage.make_durable(&manifest).unwrap_err();
+    assert!(refused.contains("cannot make the checkpoint"), "{refused}");
+}

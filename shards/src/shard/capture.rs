@@ -49,6 +49,11 @@ impl Shard {
             return Ok(());
         };
         if self.capture.snapshots.is_some() {
+            let is_captured = self.capture.operators.iter().any(|(known, _)| *known == id);
+            assert!(
+                !is_captured,
+                "invariant: a barrier passes an operator once an epoch"
+            );
             let state = Some(snapshot_of(&mut self.nodes[id])?);
             self.capture.operators.push((id, NodeSnapshot { name, state }));
         }

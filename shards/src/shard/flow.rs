@@ -214,7 +214,11 @@ impl Shard {
                 (WATERMARK_END, clock.now())
             }
             // Others' watermarks no longer wait for this shard: what it holds back goes first.
-            Signal::Idle | Signal::Barrier { .. } => {
+            Signal::Idle => {
+                self.flush_node(id, clock)?;
+                return self.push_signal(id, signal, clock);
+            }
+            Signal::Barrier { .. } => {
                 self.flush_node(id, clock)?;
                 self.capture_operator(id)?;
                 return self.push_signal(id, signal, clock);

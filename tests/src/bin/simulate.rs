@@ -107,7 +107,9 @@ fn show(case: &Case, plans: &mut Plans) -> ExitCode {
 }
 
 fn counted(struck: &BTreeMap<Fault, u64>) -> String {
-    let counts = struck.iter().map(|(fault, count)| format!("{count} {}", fault.name()));
+    let counts = struck
+        .iter()
+        .map(|(fault, count)| format!("{count} {}", fault.name()));
     counts.collect::<Vec<_>>().join(", ")
 }
 
@@ -161,7 +163,11 @@ fn hunt_all(arguments: &Arguments, plans: &mut Plans) -> ExitCode {
         let how = how.replace('|', "/").replace('\n', " ");
         println!("| `{}` | {} | {seed} | {how} |", bug.name(), bug.what());
     }
-    println!("{} bugs, {missed} not caught within {} seeds", Bug::ALL.len(), arguments.seeds);
+    println!(
+        "{} bugs, {missed} not caught within {} seeds",
+        Bug::ALL.len(),
+        arguments.seeds
+    );
     exit_code(missed)
 }
 

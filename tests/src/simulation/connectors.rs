@@ -129,12 +129,13 @@ impl SimulatedSource {
     /// Whether a split whose rows are out may end now; a lingering one may not.
     fn may_end(&mut self, number: usize, now: Nanos) -> bool {
         let split = &mut self.splits[number];
-        let until = *split.lingers_until.get_or_insert_with(|| {
-            match self.luck.strikes(Fault::LingeringSplits, 2) {
-                true => now + self.luck.below(LINGERS_NS),
-                false => now,
-            }
-        });
+        let until =
+            *split
+                .lingers_until
+                .get_or_insert_with(|| match self.luck.strikes(Fault::LingeringSplits, 2) {
+                    true => now + self.luck.below(LINGERS_NS),
+                    false => now,
+                });
         until <= now
     }
 
@@ -349,8 +350,7 @@ impl Sink for SimulatedSink {
             return Ok(Vec::new());
         };
         if self.luck.strikes(Fault::SinkErrors, PREPARE_FAILS_ONE_IN) {
-            self.trace
-                .tell(format_args!("shard {}: sink fails", self.shard));
+            self.trace.tell(format_args!("shard {}: sink fails", self.shard));
             return Err(ConnectorError::new(format!("{INJECTED}a sink cannot prepare")));
         }
         let batches = std::mem::take(&mut staged.batches);

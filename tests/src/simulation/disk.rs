@@ -94,13 +94,14 @@ impl Disk {
         Ok(())
     }
 
-    /// Makes all names durable.
+    /// Makes the names in a directory durable.
     ///
     /// # Errors
     /// They may be, or not.
-    pub fn sync_names(&mut self) -> Result<(), String> {
-        self.may_fail("syncing", "a directory")?;
-        for file in self.files.values_mut() {
+    pub fn sync_names(&mut self, directory: &str) -> Result<(), String> {
+        self.may_fail("syncing", directory)?;
+        let files = self.files.iter_mut();
+        for (_, file) in files.filter(|(path, _)| path.starts_with(directory)) {
             file.named = true;
             file.before = None;
         }

@@ -97,7 +97,7 @@ enum Effect {
     Write(String, Vec<u8>),
     Sync(String),
     Rename(String, String),
-    SyncNames,
+    SyncNames(String),
     Show(Prepared),
     Committed(Epoch, Vec<ShardSnapshot>),
     /// Planted: everything written before this epoch is deleted.
@@ -283,11 +283,14 @@ impl Keeper {
             Effect::Write(path, bytes) => self.disk.write(&path, bytes),
             Effect::Sync(path) => self.disk.sync(&path),
             Effect::Rename(from, to) => self.disk.rename(&from, &to),
-            Effect::SyncNames => self.disk.sync_names(),
+            Effect::SyncNames(directory) => self.disk.sync_names(&directory),
             Effect::Show(prepared) => return self.show(&prepared),
             Effect::Committed(epoch, snapshots) => {
                 if epoch <= self.committed {
-                    return Err(format!("epoch {epoch} is committed behind epoch {}", self.committed));
+                    return Err(format!(
+                        "epoch {epoch} is committed behind epoch {}",
+                        self.committed
+                    ));
                 }
                 self.committed = epoch;
                 self.delete(&superseded(&self.epochs(), epoch, 2));
@@ -342,7 +345,10 @@ impl Keeper {
         if let [.., _, newest] = whole.as_slice()
             && self.luck.strikes(Fault::Corruption, 3)
         {
-            let files = self.disk.paths().filter(|path| path.starts_with(&format!("{newest:06}/")));
+            let files = self
+                .disk
+                .paths()
+                .filter(|path| path.starts_with(&format!("{newest:06}/")));
             let files: Vec<String> = files.map(str::to_string).collect();
             let file = &files[self.luck.below(files.len() as u64) as usize];
             self.disk.damage(file, random);
@@ -380,19 +386,20 @@ impl Keeper {
             states: Vec::new(),
             sql: String::new(),
         };
+        let directory = format!("{number:06}/");
         let (path, hidden) = (format!("{number:06}/manifest"), format!("{number:06}/.manifest"));
         let mut prepared: Vec<Prepared> = parts.values().flat_map(prepared_by).collect();
         if self.planted == Some(Bug::CommitBeforeManifest) {
             self.effects.extend(prepared.drain(..).map(Effect::Show));
         }
         self.effects.extend([
-            Effect::SyncNames,
+            Effect::SyncNames(directory.clone()),
             Effect::Write(hidden.clone(), manifest.encode()),
             Effect::Sync(hidden.clone()),
             Effect::Rename(hidden, path),
         ]);
         if self.planted != Some(Bug::DirectoryNotSynced) {
-            self.effects.push_back(Effect::SyncNames);
+            self.effects.push_back(Effect::SyncNames(directory));
         }
         self.effects.extend(prepared.into_iter().map(Effect::Show));
         self.effects

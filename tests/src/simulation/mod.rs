@@ -40,8 +40,8 @@ use faults::{Fault, Luck};
 use queries::{Plans, Query, Stopped};
 use rows::Deal;
 use scenario::{Requests, Scenario, Schedule};
-use trace::Trace;
 use shrink::Failure;
+use trace::Trace;
 use world::{Influences, Outcome, World};
 
 /// What a seed that held came to.
@@ -105,7 +105,11 @@ fn check_case(case: &Case, plans: &mut Plans, print: bool) -> Result<Report, Str
     let plan = with_settings(&plan, scenario.flush_interval_us, &luck);
     let rows = rows::first_of(&rows::random_rows(&mut random), case.rows_max);
     let trace = Trace::new(print);
-    trace.tell(format_args!("{scenario:?}, {} rows, {}", rows.num_rows(), luck.names()));
+    trace.tell(format_args!(
+        "{scenario:?}, {} rows, {}",
+        rows.num_rows(),
+        luck.names()
+    ));
     let deals: Vec<Deal> = (0..sources(&plan))
         .map(|_| Deal::random(rows.num_rows(), scenario.shards, &mut random))
         .collect();
@@ -213,11 +217,7 @@ pub(crate) fn sources(plan: &StreamPlan) -> usize {
 
 /// The plan with settings that a seed decides. Splits fall idle only where some linger: their silence is longer than
 /// that of any split that still has rows, so that no row is late.
-pub(crate) fn with_settings(
-    plan: &Arc<StreamPlan>,
-    flush_interval_us: u64,
-    luck: &Luck,
-) -> Arc<StreamPlan> {
+pub(crate) fn with_settings(plan: &Arc<StreamPlan>, flush_interval_us: u64, luck: &Luck) -> Arc<StreamPlan> {
     const IDLE_US: u64 = 2_000_000;
     let mut plan = StreamPlan::clone(plan);
     plan.settings.flush_interval_us = flush_interval_us;

@@ -69,7 +69,11 @@ fn check_case(case: &Case, plans: &mut Plans, print: bool) -> Result<Report, Str
     scenario.restrict(case, &luck);
     let rows = rows::first_of(&rows::random_rows(&mut random), case.rows_max);
     let trace = Trace::new(print);
-    trace.tell(format_args!("{scenario:?}, {} rows, {}", rows.num_rows(), luck.names()));
+    trace.tell(format_args!(
+        "{scenario:?}, {} rows, {}",
+        rows.num_rows(),
+        luck.names()
+    ));
     let mut deal_random = SmallRng::seed_from_u64(random.random());
     let splits = Deal::random(rows.num_rows(), scenario.shards, &mut deal_random);
     let outside = SharedOutside::default();

@@ -43,6 +43,8 @@ const STEPS_MAX: u64 = 300_000;
 
 /// Of how many turns one makes the clock jump, where it jumps.
 const JUMPS_ONE_IN: u32 = 300;
+/// Of how many things that the control thread does one is its last.
+const KILLED_BEHIND_ONE_IN: u32 = 40;
 const HOUR_NS: Nanos = 3_600_000_000_000;
 
 /// Simulated time: it moves with every look at it, and in leaps between steps; and how far the wall clock is off,
@@ -316,14 +318,12 @@ impl World {
     }
 
     /// The operators of shard `id`, watched, with what is planted in them.
-    fn operators(
-        &self,
-        plan: &StreamPlan,
-        id: usize,
-        entered: &[Entered],
-    ) -> Vec<Option<Box<dyn Operator>>> {
+    fn operators(&self, plan: &StreamPlan, id: usize, entered: &[Entered]) -> Vec<Option<Box<dyn Operator>>> {
         let operators = build_all(plan, id).expect("invariant: simulated plans build");
-        let names: Vec<Option<String>> = state_names(plan).into_iter().map(|name| name.map(|name| name.name)).collect();
+        let names: Vec<Option<String>> = state_names(plan)
+            .into_iter()
+            .map(|name| name.map(|name| name.name))
+            .collect();
         let watch = |(node, operator): (usize, Box<dyn Operator>)| -> Box<dyn Operator> {
             let operator = match self.planted {
                 None => operator,
@@ -386,10 +386,14 @@ impl World {
             }
             self.keep(keeper);
             // The control thread is slow, and gets something done now and then.
-            if self.random.random_range(0..3) == 0
-                && let Some(error) = commit(keeper, on_commit)?
-            {
+            if keeper.is_idle() || self.random.random_range(0..3) > 0 {
+                continue;
+            }
+            if let Some(error) = commit(keeper, on_commit)? {
                 return Ok(Ending::Stopped(error));
+            }
+            if kill_at.is_some() && self.luck.strikes(Fault::Kills, KILLED_BEHIND_ONE_IN) {
+                return Ok(Ending::Killed);
             }
         }
         while !keeper.is_idle() {

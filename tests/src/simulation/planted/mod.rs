@@ -90,7 +90,10 @@ impl Bug {
     /// Its name on the command line, and what it is.
     fn described(self) -> (&'static str, &'static str) {
         match self {
-            Bug::BarrierOvertakesRows => ("barrier-overtakes-rows", "a batch waits while a barrier passes it"),
+            Bug::BarrierOvertakesRows => (
+                "barrier-overtakes-rows",
+                "a batch waits while a barrier passes it",
+            ),
             Bug::WatermarkOvertakesRows => (
                 "watermark-overtakes-rows",
                 "a batch waits while a watermark passes it",
@@ -108,10 +111,7 @@ impl Bug {
                 "state-to-wrong-shard",
                 "at a restore, key groups go to the neighbour of their owner",
             ),
-            Bug::StateToEveryShard => (
-                "state-to-every-shard",
-                "at a restore, every shard takes all rows",
-            ),
+            Bug::StateToEveryShard => ("state-to-every-shard", "at a restore, every shard takes all rows"),
             Bug::TableForgotten => ("table-forgotten", "the last table of an operator is not written"),
             Bug::RowForgotten => (
                 "row-forgotten",
@@ -150,10 +150,7 @@ impl Bug {
                 "a restore goes on from the last but one epoch",
             ),
             Bug::FileNotSynced => ("file-not-synced", "the file of a shard is not synced"),
-            Bug::DirectoryNotSynced => (
-                "directory-not-synced",
-                "the manifest's new name is not synced",
-            ),
+            Bug::DirectoryNotSynced => ("directory-not-synced", "the manifest's new name is not synced"),
             Bug::RestoredNotSynced => (
                 "restored-not-synced",
                 "a restore believes an epoch that it finds and does not sync it",

@@ -104,7 +104,9 @@ impl Mistaken {
     fn spoil(&self, out: &mut Output) {
         if self.bug == Bug::RetractionDropped && self.is_aggregation() {
             let batches = out.take();
-            batches.iter().for_each(|batch| out.emit(without_retractions(batch)));
+            batches
+                .iter()
+                .for_each(|batch| out.emit(without_retractions(batch)));
         }
     }
 }
