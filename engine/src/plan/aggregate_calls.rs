@@ -19,6 +19,8 @@ pub(crate) struct CallLowering<'a> {
     pub(crate) expressions: &'a Expressions,
     pub(crate) physical: &'a DFSchema,
     pub(crate) output: &'a mut MapOutput,
+    /// Whether the calls look at frames: their own layouts do not know DISTINCT.
+    pub(crate) over_frames: bool,
 }
 
 impl CallLowering<'_> {
@@ -56,9 +58,14 @@ impl CallLowering<'_> {
                 .map(|argument| self.column(argument))
                 .collect::<Result<_, _>>()?,
         };
+        let counts_values_once = |function: &AggregateFunction| {
+            self.over_frames
+                && *distinct
+                && !matches!(function, AggregateFunction::Min | AggregateFunction::Max)
+        };
         let function = match self.own_layout(call, count_star, result)? {
-            Some(function) => function,
-            None => self.other(call)?,
+            Some(function) if !counts_values_once(&function) => function,
+            _ => self.other(call)?,
         };
         // DISTINCT changes nothing for MIN and MAX, and is part of the accumulator of others.
         let distinct = *distinct

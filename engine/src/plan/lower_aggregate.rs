@@ -176,6 +176,7 @@ impl Builder<'_> {
             expressions: &self.expressions,
             physical: &physical,
             output: &mut output,
+            over_frames: false,
         };
         let calls = calls
             .iter()

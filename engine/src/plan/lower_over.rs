@@ -140,6 +140,7 @@ impl Builder<'_> {
             expressions: &self.expressions,
             physical: &physical,
             output: &mut output,
+            over_frames: true,
         };
         let mut calls = Vec::with_capacity(functions.len());
         for (function, result) in functions.iter().zip(results) {

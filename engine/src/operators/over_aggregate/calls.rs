@@ -103,12 +103,10 @@ pub(super) fn build(
         (0..calls.len()).partition(|&index| is_count(&calls[index]));
     for index in others.into_iter().chain(counts) {
         let call = &calls[index];
-        if call.distinct {
-            return Err(over_error(format!(
-                "DISTINCT in an OVER aggregate ({}) is not supported yet",
-                call.output.name()
-            )));
-        }
+        assert!(
+            !call.distinct,
+            "invariant: DISTINCT over a frame has an accumulator of its own"
+        );
         let (held, reading) = match &call.function {
             AggregateFunction::CountStar | AggregateFunction::Count => (Held::Presence, Reading::Count),
             AggregateFunction::Sum => (Held::Sum, Reading::Value),
