@@ -107,7 +107,7 @@ fn a_job_that_is_killed_behind_any_step_goes_on_as_if_nothing_had_happened() {
     for query in QUERIES.iter().chain(RESTORED) {
         let kills = crash_everywhere(query, &rows, &splits, &mut plans, 17);
         let kills = kills.unwrap_or_else(|what| panic!("{what}"));
-        assert!(kills > 1, "{}: {kills} kills", query.name);
+        assert!(kills > 0, "{}: {kills} kills", query.name);
     }
 }
 
@@ -120,9 +120,9 @@ fn golden_queries_that_are_killed_behind_any_step_go_on_as_if_nothing_had_happen
     for (query, rows) in queries {
         // One split, so that what is late does not depend on who reads it.
         let splits = Deal::whole(rows.num_rows());
-        let kills = crash_everywhere(&query, &rows, &splits, &mut plans, 40);
+        let kills = crash_everywhere(&query, &rows, &splits, &mut plans, 25);
         let kills = kills.unwrap_or_else(|what| panic!("{what}"));
-        assert!(kills > 1, "{}: {kills} kills", query.name);
+        assert!(kills > 0, "{}: {kills} kills", query.name);
     }
 }
 
