@@ -1,11 +1,16 @@
 //! The simulator on fixed seeds; `simulate --seeds N` runs more.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use tests::simulation::case::Case;
+use tests::simulation::everywhere::{crash_everywhere, golden_queries};
 use tests::simulation::faults::Fault;
 use tests::simulation::planted::{Bug, hunt};
-use tests::simulation::queries::Plans;
+use tests::simulation::queries::{Plans, QUERIES, RESTORED};
+use tests::simulation::rows::{self, Deal};
 use tests::simulation::shrink::Failure;
 use tests::simulation::{failure_of, recovery, run_case, tell_failure};
 
@@ -91,6 +96,34 @@ fn a_failure_is_told_with_a_smaller_case_that_fails_too() {
         smallest.contains("--rows") && smallest.contains("--planted offset-too-far"),
         "{told}"
     );
+}
+
+#[test]
+fn a_job_that_is_killed_behind_any_step_goes_on_as_if_nothing_had_happened() {
+    let mut plans = Plans::default();
+    let rows = rows::first_of(&rows::random_rows(&mut SmallRng::seed_from_u64(11)), Some(14));
+    let mut deal_random = SmallRng::seed_from_u64(5);
+    let splits = Deal::random(rows.num_rows(), 2, &mut deal_random);
+    for query in QUERIES.iter().chain(RESTORED) {
+        let kills = crash_everywhere(query, &rows, &splits, &mut plans, 17);
+        let kills = kills.unwrap_or_else(|what| panic!("{what}"));
+        assert!(kills > 0, "{}: {kills} kills", query.name);
+    }
+}
+
+#[test]
+fn golden_queries_that_are_killed_behind_any_step_go_on_as_if_nothing_had_happened() {
+    let mut plans = Plans::default();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
+    let queries = golden_queries(&folder, &mut plans).expect("they can be read");
+    assert!(queries.len() > 30, "{} queries", queries.len());
+    for (query, rows) in queries {
+        // One split, so that what is late does not depend on who reads it.
+        let splits = Deal::whole(rows.num_rows());
+        let kills = crash_everywhere(&query, &rows, &splits, &mut plans, 25);
+        let kills = kills.unwrap_or_else(|what| panic!("{what}"));
+        assert!(kills > 0, "{}: {kills} kills", query.name);
+    }
 }
 
 /// Within so many seeds a planted bug must be caught.

@@ -1,18 +1,26 @@
 //! `simulate`: runs seeds of the deterministic simulator.
 //!
+//! `--everywhere` kills small jobs, and the golden queries, behind each of their steps.
+//!
 //! `--seed N` shows one run event by event and says what it proved; `--seeds N` runs many and sums up; `--hunt` plants
 //! one bug after the other and says after how many seeds each is caught. A seed that fails is made smaller and told
 //! with the command that replays it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use arrow::array::RecordBatch;
 use clap::Parser;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use tests::simulation::case::Case;
+use tests::simulation::everywhere::{crash_everywhere, golden_queries};
 use tests::simulation::faults::Fault;
 use tests::simulation::planted::{Bug, hunt};
-use tests::simulation::queries::Plans;
+use tests::simulation::queries::{Plans, QUERIES, Query, RESTORED};
+use tests::simulation::rows::{self, Deal};
 use tests::simulation::shrink::Failure;
 use tests::simulation::{Report, recovery, run_case, tell_failure};
 
@@ -46,6 +54,13 @@ struct Arguments {
     /// Plant every bug in turn, and count the seeds until it is caught.
     #[arg(long, conflicts_with_all = ["seed", "crashes", "planted"])]
     hunt: bool,
+    /// Kill every query's job, and those of the golden files, behind each of its steps in turn; with --stride N behind
+    /// every N-th.
+    #[arg(long, conflicts_with_all = ["seed", "crashes", "planted", "hunt"])]
+    everywhere: bool,
+    /// Steps between two kills.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    stride: u64,
 }
 
 impl Arguments {
@@ -69,6 +84,9 @@ fn main() -> ExitCode {
     }
     // A panic is told as its seed's failure, with the command that shows all of it.
     std::panic::set_hook(Box::new(|_| {}));
+    if arguments.everywhere {
+        return kill_everywhere(&arguments, &mut plans);
+    }
     match (arguments.hunt, arguments.crashes) {
         (true, _) => hunt_all(&arguments, &mut plans),
         (_, true) => crash_many(&arguments, &mut plans),
@@ -143,6 +161,48 @@ fn crash_many(arguments: &Arguments, plans: &mut Plans) -> ExitCode {
          {commits} epochs committed; {:.0} seeds/s; traces {hash:016x}",
         arguments.seeds,
         arguments.seeds as f64 / started.elapsed().as_secs_f64()
+    );
+    exit_code(failed)
+}
+
+/// Every query over few rows, and the golden ones over theirs, killed behind each step.
+fn kill_everywhere(arguments: &Arguments, plans: &mut Plans) -> ExitCode {
+    let started = Instant::now();
+    let rows = rows::random_rows(&mut SmallRng::seed_from_u64(arguments.first));
+    let rows = rows::first_of(&rows, Some(arguments.rows.unwrap_or(14)));
+    let splits = Deal::random(rows.num_rows(), 2, &mut SmallRng::seed_from_u64(arguments.first));
+    let simulated = QUERIES.iter().chain(RESTORED);
+    let mut jobs: Vec<(Query, RecordBatch, Deal)> = simulated
+        .map(|query| (*query, rows.clone(), splits.clone()))
+        .collect();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
+    match golden_queries(&golden, plans) {
+        Err(error) => {
+            println!("the golden queries cannot be read: {error}");
+            return ExitCode::FAILURE;
+        }
+        Ok(queries) => jobs.extend(queries.into_iter().map(|(query, rows)| {
+            let deal = Deal::whole(rows.num_rows());
+            (query, rows, deal)
+        })),
+    }
+    let (mut kills, mut failed) = (0, 0);
+    for (query, rows, deal) in &jobs {
+        match crash_everywhere(query, rows, deal, plans, arguments.stride) {
+            Ok(of_query) => {
+                kills += of_query;
+                println!("{of_query:>6} kills {}", query.name);
+            }
+            Err(error) => {
+                failed += 1;
+                println!("failed: {error}");
+            }
+        }
+    }
+    println!(
+        "{} jobs, {kills} kills, {failed} failed; {:.0} kills/s",
+        jobs.len(),
+        kills as f64 / started.elapsed().as_secs_f64()
     );
     exit_code(failed)
 }

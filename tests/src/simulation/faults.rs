@@ -135,6 +135,11 @@ impl Luck {
         Luck::new(drawn, random)
     }
 
+    /// These faults and no others.
+    pub fn only(faults: &[Fault], seed: u64) -> Luck {
+        Luck::new(faults.iter().copied().collect(), SmallRng::seed_from_u64(seed))
+    }
+
     /// No fault at all.
     pub fn none() -> Luck {
         Luck::new(BTreeSet::new(), SmallRng::seed_from_u64(0))

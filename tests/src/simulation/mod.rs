@@ -3,7 +3,8 @@
 //!
 //! A seed picks a query, rows, shards, a schedule, tight bounds, slow sources and sinks, and perhaps
 //! an early stop ([`scenario`]), and faults ([`faults`]). [`world`] runs it; here its output is compared with that of
-//! one shard that was given everything at once. [`recovery`] lets jobs crash and go on from their checkpoints.
+//! one shard that was given everything at once. [`recovery`] lets jobs crash and go on from their checkpoints,
+//! [`everywhere`] at every step of a small job.
 //!
 //! A failing [`case`] is made smaller by [`shrink`] and told with the command that replays it. [`planted`] mistakes
 //! prove that the simulator can fail.
@@ -14,6 +15,7 @@ pub mod case;
 pub mod connectors;
 pub mod disk;
 pub mod epochs;
+pub mod everywhere;
 pub mod faults;
 pub mod planted;
 pub mod queries;
@@ -39,7 +41,7 @@ use case::Case;
 use faults::{Fault, Luck};
 use queries::{Plans, Query, Stopped};
 use rows::Deal;
-use scenario::{Requests, Scenario, Schedule};
+use scenario::Scenario;
 use shrink::Failure;
 use trace::Trace;
 use world::{Influences, Outcome, World};
@@ -183,24 +185,7 @@ fn first_difference(found: &Answer, whole: &Answer) -> Result<(), String> {
 /// The answer of one shard, one split, one batch, without faults.
 fn expected_answer(query: &Query, plans: &mut Plans, rows: &RecordBatch) -> Result<Answer, String> {
     let plan = plans.get(query, false);
-    let scenario = Scenario {
-        seed: 0,
-        query: *query,
-        shards: 1,
-        two_phase: false,
-        schedule: Schedule::RoundRobin,
-        credits: 16,
-        bytes: 1 << 30,
-        poll_rows: rows::ROWS_MAX.max(1),
-        flush_interval_us: 1_000,
-        source_reluctance: 0,
-        sink_reluctance: 0,
-        step_ns_max: 10,
-        requests: Requests {
-            epochs_at: Vec::new(),
-            stop_at: None,
-        },
-    };
+    let scenario = Scenario::calm(query);
     let deals = vec![Deal::whole(rows.num_rows()); sources(&plan)];
     let random = SmallRng::seed_from_u64(0);
     let world = World::new(&scenario, &plan, rows, &deals, Influences::calm(random), None);

@@ -22,6 +22,7 @@ use crate::simulation::case::Case;
 use crate::simulation::connectors::blocks_left;
 use crate::simulation::epochs::{Found, Keeper, SharedOutside};
 use crate::simulation::faults::{Fault, Luck};
+use crate::simulation::planted::Bug;
 use crate::simulation::queries::{Plans, QUERIES, Query, RESTORED, Stopped};
 use crate::simulation::rows::{self, Deal};
 use crate::simulation::scenario::{Requests, Scenario, Schedule};
@@ -41,6 +42,8 @@ pub struct Report {
     pub crashes: u32,
     /// Runs that stopped with an error that the simulator made.
     pub errors: u32,
+    /// Steps of the last run.
+    pub steps: u64,
     /// How often each fault struck.
     pub struck: BTreeMap<Fault, u64>,
     /// Epochs that were committed, those of lost runs included.
@@ -78,20 +81,8 @@ fn check_case(case: &Case, plans: &mut Plans, print: bool) -> Result<Report, Str
     let splits = Deal::random(rows.num_rows(), scenario.shards, &mut deal_random);
     let outside = SharedOutside::default();
     let mut keeper = Keeper::new(outside.clone(), luck.clone(), case.planted);
-    let mut job = Job {
-        query: scenario.query,
-        rows: &rows,
-        splits: &splits,
-        outside,
-        report: Report {
-            query: scenario.query.name,
-            ..Report::default()
-        },
-        now: 1,
-        trace: trace.clone(),
-        luck: luck.clone(),
-        case,
-    };
+    let mut job = Job::new(&scenario.query, &rows, &splits, outside, trace.clone());
+    (job.luck, job.planted) = (luck.clone(), case.planted);
     loop {
         let found = keeper.recover(scenario.shards)?;
         job.report.restores += u64::from(found.snapshots.is_some());
@@ -132,21 +123,45 @@ fn check_case(case: &Case, plans: &mut Plans, print: bool) -> Result<Report, Str
 }
 
 /// A job over all its runs.
-struct Job<'a> {
+pub(super) struct Job<'a> {
     query: Query,
     rows: &'a RecordBatch,
     splits: &'a Deal,
     outside: SharedOutside,
-    report: Report,
+    pub(super) report: Report,
     now: u64,
     trace: Trace,
     luck: Luck,
-    case: &'a Case,
+    planted: Option<Bug>,
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// Of `query` over `rows`, dealt to `splits`, without faults but that its runs may end.
+    pub(super) fn new(
+        query: &Query,
+        rows: &'a RecordBatch,
+        splits: &'a Deal,
+        outside: SharedOutside,
+        trace: Trace,
+    ) -> Job<'a> {
+        Job {
+            query: *query,
+            rows,
+            splits,
+            outside,
+            report: Report {
+                query: query.name,
+                ..Report::default()
+            },
+            now: 1,
+            trace,
+            luck: Luck::none(),
+            planted: None,
+        }
+    }
+
     /// One run, until it ends one way or the other.
-    fn attempt(
+    pub(super) fn attempt(
         &mut self,
         scenario: &Scenario,
         plans: &mut Plans,
@@ -174,7 +189,7 @@ impl Job<'_> {
             random,
             trace: self.trace.clone(),
             luck: self.luck.clone(),
-            planted: self.case.planted,
+            planted: self.planted,
         };
         let mut world = World::new(scenario, &plan, self.rows, &deals, influences, Some(epochs));
         let mut commits = Vec::new();
@@ -184,6 +199,7 @@ impl Job<'_> {
                 .map_err(|what| format!("epoch {epoch}: {what}"))
         })?;
         self.now = world.time();
+        self.report.steps = world.steps();
         self.report.commits += commits.len() as u64;
         Ok(ending)
     }
@@ -219,7 +235,8 @@ impl Job<'_> {
         self.compare(&expected)
     }
 
-    fn compare(&self, expected: &Answer) -> Result<(), String> {
+    /// The output that is shown is `expected`.
+    pub(super) fn compare(&self, expected: &Answer) -> Result<(), String> {
         let mut found = expected.empty();
         for batch in self.outside.borrow().batches() {
             found.fold(batch)?;

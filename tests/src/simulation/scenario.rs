@@ -6,6 +6,7 @@ use rand::{Rng, SeedableRng};
 use crate::simulation::case::Case;
 use crate::simulation::faults::{Fault, Luck};
 use crate::simulation::queries::{QUERIES, Query};
+use crate::simulation::rows::ROWS_MAX;
 
 /// Who steps next among the shards that are awake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +100,28 @@ impl Scenario {
             requests,
         };
         (scenario, random)
+    }
+
+    /// A run of `query` on one shard without anything that makes it hard.
+    pub fn calm(query: &Query) -> Scenario {
+        Scenario {
+            seed: 0,
+            query: *query,
+            shards: 1,
+            two_phase: false,
+            schedule: Schedule::RoundRobin,
+            credits: 16,
+            bytes: 1 << 30,
+            poll_rows: ROWS_MAX,
+            flush_interval_us: 1_000,
+            source_reluctance: 0,
+            sink_reluctance: 0,
+            step_ns_max: 10,
+            requests: Requests {
+                epochs_at: Vec::new(),
+                stop_at: None,
+            },
+        }
     }
 
     /// Leaves out what `case` leaves out.

@@ -8,7 +8,7 @@ use crate::simulation::faults::Fault;
 use crate::simulation::rows::ROWS_MAX;
 
 /// Runs at most.
-const TRIES_MAX: u32 = 80;
+const TRIES_MAX: u32 = 160;
 /// More shards are never simulated.
 const SHARDS_MAX: usize = 7;
 

@@ -44,7 +44,7 @@ const STEPS_MAX: u64 = 300_000;
 /// Of how many turns one makes the clock jump, where it jumps.
 const JUMPS_ONE_IN: u32 = 300;
 /// Of how many things that the control thread does one is its last.
-const KILLED_BEHIND_ONE_IN: u32 = 40;
+const KILLED_BEHIND_ONE_IN: u32 = 15;
 const HOUR_NS: Nanos = 3_600_000_000_000;
 
 /// Simulated time: it moves with every look at it, and in leaps between steps; and how far the wall clock is off,
@@ -405,6 +405,11 @@ impl World {
             }
         }
         Ok(self.stopped_by.take().map_or(Ending::Done, Ending::Stopped))
+    }
+
+    /// Steps so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// The time.

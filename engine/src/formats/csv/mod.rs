@@ -377,9 +377,11 @@ impl Decoder for CsvDecoder {
 
 impl CsvDecoder {
     fn reason(&self, fault: &Fault, record: &[u8]) -> String {
-        let value = match self.field(record, fault.at) {
-            Ok(field) => &record[fault.at.min(record.len())..field.end],
-            Err(_) => &record[fault.at.min(record.len())..],
+        // Of a wrong number of fields the place is that number, which may lie behind a record of empty fields.
+        let at = fault.at.min(record.len());
+        let value = match self.field(record, at) {
+            Ok(field) => &record[at..field.end],
+            Err(_) => &record[at..],
         };
         fault.describe(&self.schema, value, self.options.record_bytes_max)
     }

@@ -132,6 +132,21 @@ fn a_malformed_record_is_told_and_affects_no_other() {
 }
 
 #[test]
+fn a_record_of_empty_fields_that_are_too_few_is_told() {
+    let fields = [
+        ("a", DataType::Int64),
+        ("b", DataType::Utf8),
+        ("c", DataType::Utf8),
+    ];
+    let options = CsvOptions {
+        header: CsvHeader::Absent,
+        ..CsvOptions::default()
+    };
+    let told = told(&fields, options, ",\n1,x,y\n");
+    assert!(told.contains("\"a\":1") && told.contains("! "), "{told}");
+}
+
+#[test]
 fn delimiter_and_quote_must_differ() {
     let same = CsvOptions {
         delimiter: b'"',

@@ -1,7 +1,7 @@
 //! Snapshots from which something is missing, or in which something is wrong.
 
 use engine::snapshot::OperatorSnapshot;
-use engine::time::{WATERMARK_END, WATERMARK_NONE};
+use engine::time::WATERMARK_NONE;
 use shards::checkpoint::{ShardSnapshot, SnapshotSink};
 use shards::connector::ConnectorError;
 
@@ -45,7 +45,7 @@ fn spoil(state: &mut OperatorSnapshot, bug: Bug) {
             }
         }
         Bug::WatermarkTooHigh if state.watermark > WATERMARK_NONE => {
-            state.watermark = state.watermark.saturating_add(MINUTE_US).min(WATERMARK_END);
+            state.watermark = state.watermark.saturating_add(MINUTE_US);
         }
         _ => {}
     }
