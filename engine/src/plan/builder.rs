@@ -22,6 +22,7 @@ use crate::plan::lower_rank::bounded_rank;
 use crate::plan::lower_scan::SharedSource;
 use crate::plan::lowered::{AttachedWindow, ColumnSource, Lowered, physical_schema, schema_of};
 use crate::plan::scans::{self, TableUse};
+use crate::plan::sharing;
 use crate::plan::window_tvf::LateClauseId;
 use crate::plan::{Distribution, MapSpec, NodeId, NodeKind, PlanNode, Settings, StateGrowth, StreamPlan};
 use crate::sql::catalog::{Catalog, TableDefinition};
@@ -101,8 +102,11 @@ pub(crate) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Adds a node; its id is its place.
+    /// Adds a node, or answers the one that does the same; its id is its place.
     pub(crate) fn add(&mut self, mut node: PlanNode) -> NodeId {
+        if let Some(known) = self.nodes.iter().find(|known| sharing::is_same(known, &node)) {
+            return known.id;
+        }
         node.id = self.nodes.len();
         assert!(
             node.inputs.iter().all(|&input| input < node.id),

@@ -42,6 +42,7 @@ mod lowered;
 pub mod partitioner;
 mod ranks;
 mod scans;
+mod sharing;
 pub mod state_names;
 pub mod warnings;
 pub mod window_tvf;
@@ -269,7 +270,7 @@ pub struct ExpandSet {
 }
 
 /// Where an exchange sends each row.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ExchangeSpec {
     /// Which shards.
     pub target: ExchangeTarget,
@@ -314,7 +315,7 @@ pub struct TemporalJoinSpec {
 }
 
 /// An aggregate call over columns of its operator's input.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AggregateCall {
     /// What is computed.
     pub function: AggregateFunction,
@@ -329,7 +330,7 @@ pub struct AggregateCall {
 }
 
 /// The aggregates with a layout of their own, and all others.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum AggregateFunction {
     /// `COUNT(*)`.
     CountStar,
@@ -351,7 +352,7 @@ pub enum AggregateFunction {
 ///
 /// Output of the owner: keys, then one column per call. Output of the local phase: keys, then the
 /// partial state columns (`state::accumulators` defines them), which the owner merges.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct GroupAggregateSpec {
     /// Key columns of the input; empty = one global group.
     pub keys: Vec<usize>,
@@ -441,7 +442,7 @@ pub struct LateRowsSpec {
 /// Output of the owner: keys, one column per call, then `window_start`, `window_end`,
 /// `window_time` (all of the time column's type). Output of the local phase: keys, partial state
 /// columns, then `slice_end` (BIGINT, microseconds).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WindowAggregateSpec {
     /// The window; `time_column` is meaningless when `input_is_partial`.
     pub window: WindowInput,
