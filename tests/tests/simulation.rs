@@ -77,7 +77,9 @@ fn the_same_seed_gives_the_same_trace() {
 fn every_planted_bug_is_caught_and_its_seed_holds_without_it() {
     let mut plans = Plans::default();
     for bug in Bug::ALL {
-        let failure = hunt(bug, 0..SEEDS_MAX, &mut plans);
+        // The rarest takes 175 seeds (`simulate --hunt`); here its hunt begins near there, so that the test is short.
+        let first = if bug == Bug::RestoredNotSynced { 170 } else { 0 };
+        let failure = hunt(bug, first..SEEDS_MAX, &mut plans);
         let failure = failure.unwrap_or_else(|| panic!("{} is not caught", bug.name()));
         println!("{}: seed {}: {}", bug.name(), failure.case.seed, failure.error);
         let mut without = failure.case.clone();
@@ -105,7 +107,7 @@ fn a_job_that_is_killed_behind_any_step_goes_on_as_if_nothing_had_happened() {
     let mut deal_random = SmallRng::seed_from_u64(5);
     let splits = Deal::random(rows.num_rows(), 2, &mut deal_random);
     for query in QUERIES.iter().chain(RESTORED) {
-        let kills = crash_everywhere(query, &rows, &splits, &mut plans, 17);
+        let kills = crash_everywhere(query, &rows, &splits, &mut plans, 25);
         let kills = kills.unwrap_or_else(|what| panic!("{what}"));
         assert!(kills > 0, "{}: {kills} kills", query.name);
     }
@@ -120,7 +122,7 @@ fn golden_queries_that_are_killed_behind_any_step_go_on_as_if_nothing_had_happen
     for (query, rows) in queries {
         // One split, so that what is late does not depend on who reads it.
         let splits = Deal::whole(rows.num_rows());
-        let kills = crash_everywhere(&query, &rows, &splits, &mut plans, 25);
+        let kills = crash_everywhere(&query, &rows, &splits, &mut plans, 60);
         let kills = kills.unwrap_or_else(|what| panic!("{what}"));
         assert!(kills > 0, "{}: {kills} kills", query.name);
     }
