@@ -6,8 +6,7 @@
 use arrow::array::{Array, ArrayRef, Int8Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
-/// Rows that an operator emits at most in one batch.
-pub const BATCH_ROWS_MAX: usize = 8192;
+pub use crate::limits::BATCH_ROWS_MAX;
 
 /// What one row of a changelog edge says, as stored in the `op` column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

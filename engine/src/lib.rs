@@ -17,6 +17,7 @@
 pub mod batch;
 pub mod changelog;
 pub mod error;
+pub mod limits;
 pub mod time;
 
 pub mod formats;

@@ -9,8 +9,7 @@ use std::sync::OnceLock;
 
 use thiserror::Error;
 
-/// Shards that one process may run; beyond it the mesh of rings costs more memory than it moves.
-pub const SHARDS_MAX: usize = 256;
+pub use crate::limits::SHARDS_MAX;
 
 /// A core list that cannot be used.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

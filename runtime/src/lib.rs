@@ -28,6 +28,7 @@ pub mod connectors;
 
 pub mod figures;
 pub mod histograms;
+pub mod limits;
 pub mod progress;
 pub mod resources;
 pub mod summary;

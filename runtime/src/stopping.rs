@@ -4,11 +4,11 @@
 
 use std::time::{Duration, Instant};
 
-/// A graceful stop waits this long for a standard output that takes nothing.
-pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
+use crate::limits::{SAME_STOP_MS, STOP_PATIENCE_MS};
 
-/// Signals closer to each other are one: `timeout` sends its signal to the process and to its group.
-const SAME_STOP: Duration = Duration::from_millis(50);
+/// See the table of limits.
+pub(crate) const STOP_PATIENCE: Duration = Duration::from_millis(STOP_PATIENCE_MS);
+const SAME_STOP: Duration = Duration::from_millis(SAME_STOP_MS);
 
 /// The signals so far that asked to stop.
 #[derive(Debug, Default)]

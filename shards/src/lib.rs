@@ -18,6 +18,7 @@ pub mod counters;
 pub mod epoch;
 pub mod exchange;
 pub mod inbox;
+pub mod limits;
 pub mod mesh;
 pub mod parker;
 pub mod profile;

@@ -15,6 +15,7 @@ use engine::time::WatermarkUs;
 
 use crate::clock::Nanos;
 use crate::epoch::{Control, Epoch};
+use crate::limits::{EDGE_BYTES_MAX, EDGE_MESSAGES_MAX};
 use crate::ring::{Consumer, Producer, ring};
 
 /// Number of an exchange among the exchanges of a plan.
@@ -32,8 +33,8 @@ pub struct MeshConfig {
 impl Default for MeshConfig {
     fn default() -> MeshConfig {
         MeshConfig {
-            credits: 16,
-            bytes: 8 << 20,
+            credits: EDGE_MESSAGES_MAX,
+            bytes: EDGE_BYTES_MAX,
         }
     }
 }
@@ -312,5 +313,20 @@ mod tests {
         let (edge, received) = target.receive(0).expect("it was sent");
         target.return_credit(edge, 0, &received);
         assert!(source.send(0, 1, rows(1), 0).is_ok());
+    }
+
+    #[test]
+    fn the_default_bounds_of_an_edge_hold() {
+        let (mut source, _target) = two_shards(MeshConfig::default());
+        for _ in 0..EDGE_MESSAGES_MAX {
+            assert!(source.send(0, 1, Message::Idle, 0).is_ok());
+        }
+        assert!(source.send(0, 1, Message::Idle, 0).is_err());
+        let most = (EDGE_BYTES_MAX / size_of::<i64>()) as i64;
+        assert!(source.send(1, 1, rows(most * 3 / 4), 0).is_ok());
+        assert!(
+            source.send(1, 1, rows(most * 3 / 4), 0).is_err(),
+            "twice as much is too much"
+        );
     }
 }

@@ -146,3 +146,22 @@ fn files_stay_readable_in_length() {
         }
     }
 }
+
+#[test]
+fn every_limit_has_a_test_that_reaches_it() {
+    let files: Vec<(PathBuf, String)> = ["engine/src", "shards/src", "runtime/src", "runtime/tests"]
+        .into_iter()
+        .flat_map(rust_files)
+        .collect();
+    for limit in runtime::limits::all() {
+        let test = format!("fn {}(", limit.test);
+        let is_there = files.iter().any(|(_, text)| {
+            let before = text
+                .split(&test)
+                .next()
+                .filter(|before| before.len() < text.len());
+            before.is_some_and(|before| before.trim_end().ends_with("#[test]"))
+        });
+        assert!(is_there, "{}: no test is named {}", limit.name, limit.test);
+    }
+}

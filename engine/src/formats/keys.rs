@@ -3,12 +3,10 @@
 //! An object's keys are compared with those of the object before it, at the place expected; only a
 //! key that is not there is looked up by name.
 
+use crate::limits::OBJECT_KEYS_MAX;
 use arrow::datatypes::Fields;
 
 use super::scan::byte;
-
-/// Keys remembered per object; an object with more is looked up by name from there on.
-const KEYS_MAX: usize = 256;
 
 /// The names of an object's columns, and the keys of the object before.
 #[derive(Debug)]
@@ -92,7 +90,7 @@ impl ObjectKeys {
         let is_plain = name
             .iter()
             .all(|&letter| letter != b'"' && letter != b'\\' && letter >= b' ');
-        if place < KEYS_MAX && is_plain {
+        if place < OBJECT_KEYS_MAX && is_plain {
             let key = KnownKey::new(name, column);
             match self.order.get_mut(place) {
                 Some(expected) => *expected = key,

@@ -37,12 +37,9 @@ mod round_trip_tests;
 #[cfg(test)]
 mod testing;
 
-/// Longest record that is accepted unless told otherwise.
-pub const RECORD_BYTES_MAX: usize = 16 << 20;
+pub use crate::limits::RECORD_BYTES_MAX;
 
-/// Bytes that one call of [`Decoder::decode`] consumes at most, one record excepted: text columns
-/// are addressed with 32 bits.
-pub const DECODE_BYTES_MAX: usize = 64 << 20;
+pub use crate::limits::DECODE_BYTES_MAX;
 
 /// Whole records to rows of a fixed schema.
 pub trait Decoder: Send {

@@ -12,9 +12,7 @@ use datafusion_common::{Result, exec_err, plan_err};
 use datafusion_expr::{ScalarFunctionArgs, ScalarUDF};
 
 use crate::functions::native::{NativeFunction, TextArgument, column};
-
-/// Values that one call of ARRAY_REPEAT may make of a batch, so that a typing error does not take all memory.
-const REPEATED_MAX: usize = 16 << 20;
+use crate::limits::REPEATED_MAX;
 
 /// The functions of this family.
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {

@@ -1,6 +1,6 @@
 //! Texts brought to a length: LPAD, RPAD, LEFT and RIGHT, with Flink's answers for lengths below zero.
 //!
-//! **Invariant.** A result holds [`LETTERS_MAX`] characters at most: one wrong number in the data must not
+//! **Invariant.** A result holds [`PADDED_LETTERS_MAX`] characters at most: one wrong number in the data must not
 //! take the memory of the process.
 
 use std::sync::Arc;
@@ -11,9 +11,7 @@ use datafusion_common::{Result, exec_err, plan_err};
 use datafusion_expr::{ScalarFunctionArgs, ScalarUDF};
 
 use crate::functions::native::{NativeFunction, TextArgument, column};
-
-/// The longest text that padding makes, in characters.
-const LETTERS_MAX: i64 = 1 << 24;
+use crate::limits::PADDED_LETTERS_MAX;
 
 /// The functions of this family.
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
@@ -74,8 +72,8 @@ fn pad(args: &ScalarFunctionArgs, side: Side) -> Result<ArrayRef> {
             continue;
         };
         let length = lengths.value(row);
-        if length > LETTERS_MAX {
-            return exec_err!("a text is padded to {LETTERS_MAX} characters at most, not to {length}");
+        if length > PADDED_LETTERS_MAX {
+            return exec_err!("a text is padded to {PADDED_LETTERS_MAX} characters at most, not to {length}");
         }
         match usize::try_from(length) {
             Ok(length) if !padding.is_empty() => {

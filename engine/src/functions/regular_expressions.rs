@@ -18,9 +18,7 @@ use regex::Regex;
 
 use crate::functions::native::{NativeFunction, TextArgument, column};
 use crate::functions::query_parameter::QueryParameter;
-
-/// Compiled expressions kept per thread; the cache is emptied when a pattern column exceeds it.
-const COMPILED_MAX: usize = 256;
+use crate::limits::COMPILED_MAX;
 
 /// The functions of this family.
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
@@ -302,5 +300,19 @@ mod tests {
     fn groups_of_a_replacement_are_javas() {
         assert_eq!(braced_groups("$1x$2"), "${1}x${2}");
         assert_eq!(braced_groups(r"\$1 $"), "$$1 $$");
+    }
+
+    #[test]
+    fn no_more_patterns_are_kept_than_the_cache_holds() {
+        let pattern = |number: usize| compiled(&format!("a{number}b")).unwrap();
+        let first = pattern(0);
+        (1..COMPILED_MAX).for_each(|number| drop(pattern(number)));
+        assert!(Rc::ptr_eq(&first, &pattern(0)), "there is room for all");
+        let one_more = pattern(COMPILED_MAX);
+        assert!(
+            !Rc::ptr_eq(&first, &pattern(0)),
+            "the cache was emptied for one more"
+        );
+        assert!(Rc::ptr_eq(&one_more, &pattern(COMPILED_MAX)));
     }
 }

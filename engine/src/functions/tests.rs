@@ -427,11 +427,27 @@ fn arrays_are_counted_and_indexed() {
         "error: Execution error: ELEMENT needs an ARRAY with one element, not 2",
     );
     check("ARRAY_REPEAT('ab', 2)", "[ab, ab]");
-    let answer = evaluate("ARRAY_REPEAT('ab', 9000000000000)");
-    assert!(
-        answer.contains("ARRAY_REPEAT makes more than 16777216 values"),
-        "{answer}"
-    );
+}
+
+#[test]
+fn functions_that_could_make_too_much_are_bounded() {
+    for (call, message) in [
+        (
+            "ARRAY_REPEAT('ab', 9000000000000)",
+            "ARRAY_REPEAT makes more than 16777216 values",
+        ),
+        (
+            "LPAD('ab', 16777217, 'x')",
+            "16777216 characters at most, not to 16777217",
+        ),
+        (
+            "RPAD('ab', 16777217, 'x')",
+            "16777216 characters at most, not to 16777217",
+        ),
+    ] {
+        let answer = evaluate(call);
+        assert!(answer.contains(message), "{call}: {answer}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! what it sends.
 //!
 //! **Invariant.** Holds nothing after a flush, so it needs no snapshot; never more than
-//! `GROUPS_MAX` groups. Where combining does not pay, rows pass one to one as partial states.
+//! `LOCAL_GROUPS_MAX` groups. Where combining does not pay, rows pass one to one as partial states.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::batch::{BATCH_ROWS_MAX, Batch};
 use crate::error::ExecutionError;
+use crate::limits::LOCAL_GROUPS_MAX;
 use crate::operators::{Operator, OperatorStatistics, Output};
 use crate::plan::GroupAggregateSpec;
 use crate::state::accumulators::layout::LayoutOptions;
@@ -19,9 +20,6 @@ use crate::state::accumulators::{AggregateLayout, GroupState, partial_schema, si
 use crate::state::changes::rows_of;
 use crate::state::group_table::GroupIndex;
 use crate::state::keys::{KeyLayout, KeyPacker};
-
-/// Groups held before a flush is forced: keys and states stay in the core's cache.
-pub(crate) const GROUPS_MAX: usize = 16_384;
 
 /// What the local phase of `spec` over `input` emits: keys, then partial states.
 pub fn local_group_schema(spec: &GroupAggregateSpec, input: &SchemaRef) -> Result<SchemaRef, ExecutionError> {
@@ -143,7 +141,7 @@ impl Operator for LocalGroupAggregate {
             .find_or_insert(&mut self.packer, &keys, rows, &mut self.groups);
         self.state.update(batch.rows(), &self.groups, signs.as_deref())?;
         self.sampler.note_rows(rows);
-        if self.state.len() >= GROUPS_MAX {
+        if self.state.len() >= LOCAL_GROUPS_MAX {
             self.flush(out)?;
         }
         Ok(())

@@ -13,8 +13,9 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use crate::batch::Batch;
 use crate::error::ExecutionError;
+use crate::limits::LOCAL_GROUPS_MAX;
 use crate::operators::folder::Folder;
-use crate::operators::local_group_aggregate::{GROUPS_MAX, Sampler, emit_partial, pass_through};
+use crate::operators::local_group_aggregate::{Sampler, emit_partial, pass_through};
 use crate::operators::window_parts::{SliceId, SliceSource, layout_options, part_of};
 use crate::operators::{Firing, Operator, OperatorStatistics, Output};
 use crate::plan::{WindowAggregateSpec, WindowInput};
@@ -159,7 +160,7 @@ impl Operator for LocalWindowAggregate {
             self.folder.fold(&part, state, None)?;
             self.sampler.note_rows(part.len());
         }
-        if self.held() >= GROUPS_MAX {
+        if self.held() >= LOCAL_GROUPS_MAX {
             self.flush(out)?;
         }
         Ok(())

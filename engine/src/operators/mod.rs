@@ -33,8 +33,7 @@ use crate::error::ExecutionError;
 use crate::snapshot::{StateReader, StateWriter};
 use crate::time::WatermarkUs;
 
-/// Rows that a firing operator emits at most before it lets the shard do something else.
-pub const FIRING_QUANTUM_ROWS: usize = 16_384;
+pub use crate::limits::FIRING_QUANTUM_ROWS;
 
 /// Whether a firing operator is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,6 +26,7 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 
 use crate::batch::{BATCH_ROWS_MAX, Batch, Op};
 use crate::error::ExecutionError;
+use crate::limits::JOIN_PAIRS_MAX;
 use crate::operators::ingest::micros;
 use crate::operators::map::{definite, evaluate};
 use crate::operators::{Firing, Operator, OperatorStatistics, Output};
@@ -43,8 +44,6 @@ use side::{Side, SideOptions};
 
 /// The names of the sides' tables.
 const SIDES: [&str; 2] = ["left", "right"];
-/// Pairs that are tried at once, roughly.
-const PAIRS_MAX: usize = 16_384;
 /// Keys that are worth renumbering once most of them have no rows.
 const IDLE_KEYS_MIN: usize = 4_096;
 
@@ -153,7 +152,7 @@ impl StreamJoin {
     fn candidates(&self, other: usize, groups: &[GroupIndex], start: usize, pairs: &mut Pairs) -> usize {
         let other = &self.sides[other];
         let mut row = start;
-        while row < groups.len() && pairs.own.len() < PAIRS_MAX {
+        while row < groups.len() && pairs.own.len() < JOIN_PAIRS_MAX {
             if groups[row] != NO_GROUP {
                 let mut id = other.first(groups[row]);
                 while id != NO_ROW {

@@ -14,6 +14,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::TokenWithSpan;
 
 use crate::error::{Position, SqlError};
+use crate::limits::EXPRESSION_DEPTH_MAX;
 use crate::sql::hints;
 use crate::sql::position::{ident_position, position_of, span_position};
 use crate::sql::tokens::are_words;
@@ -28,9 +29,6 @@ pub(crate) fn check(node: &impl Visit, tokens: &[TokenWithSpan]) -> Result<(), S
         ControlFlow::Continue(()) => Ok(()),
     }
 }
-
-/// How deep expressions may nest: walks over the tree, here and in the planner, are recursive.
-const EXPRESSION_DEPTH_MAX: usize = 160;
 
 /// Refuses expressions that nest too deeply. Runs before anything else looks at a parsed tree.
 pub(crate) fn check_depth(node: &impl Visit) -> Result<(), SqlError> {

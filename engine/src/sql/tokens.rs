@@ -9,14 +9,10 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 
 use crate::error::{Position, SqlError};
+use crate::limits::OPERAND_RUN_MAX;
+use crate::limits::SET_OPERATIONS_MAX;
 use crate::sql::dialect::StreamDialect;
 use crate::sql::position::span_position;
-
-/// Longest run of tokens between commas in one pair of parentheses.
-const OPERAND_RUN_MAX: usize = 4_000;
-
-/// Most UNION, EXCEPT and INTERSECT in one statement.
-const SET_OPERATIONS_MAX: usize = 200;
 
 /// The tokens of `sql` without white space and comments.
 pub(crate) fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>, SqlError> {

@@ -19,11 +19,9 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
 use crate::error::SqlError;
+use crate::limits::TYPE_NESTING_MAX;
 use crate::sql::position::ident_position;
 use crate::sql::suggest;
-
-/// How deep types may nest.
-const NESTING_MAX: usize = 24;
 
 const LOCAL_ZONED: &str = "TIMESTAMP_LTZ";
 
@@ -85,7 +83,7 @@ pub(crate) fn parse_type(parser: &mut Parser) -> Result<SqlType, ParserError> {
 }
 
 fn parse_nested(parser: &mut Parser, depth: usize) -> Result<SqlType, ParserError> {
-    if depth > NESTING_MAX {
+    if depth > TYPE_NESTING_MAX {
         return Err(ParserError::RecursionLimitExceeded);
     }
     let Token::Word(word) = &parser.peek_token_ref().token else {

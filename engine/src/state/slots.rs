@@ -9,8 +9,6 @@
 
 /// Slots of the smallest sub-table.
 const SLOTS_MIN: usize = 128;
-/// Slots of the largest sub-table.
-const SLOTS_MAX: usize = 1 << 15;
 /// Up to this size slots are kept three quarters empty, above half: what is that small stays in the nearest cache.
 const SLOTS_SPARSE: usize = 1 << 11;
 
@@ -24,6 +22,8 @@ struct SubTable {
     used: usize,
     depth: u32,
 }
+
+use crate::limits::SUB_TABLE_SLOTS_MAX;
 
 impl SubTable {
     fn with_slots(slots: usize, depth: u32) -> SubTable {
@@ -189,7 +189,7 @@ impl Slots {
 
     fn grow(&mut self, index: usize) {
         let full = &mut self.sub_tables[index];
-        if full.slots.len() < SLOTS_MAX || full.depth >= 16 {
+        if full.slots.len() < SUB_TABLE_SLOTS_MAX || full.depth >= 16 {
             // Beyond 2^16 sub-tables (two billion slots) sub-tables grow instead of splitting.
             let mut larger = SubTable::with_slots(full.slots.len() * 2, full.depth);
             full.slots
@@ -201,8 +201,8 @@ impl Slots {
         }
         let depth = full.depth + 1;
         let mut halves = [
-            SubTable::with_slots(SLOTS_MAX, depth),
-            SubTable::with_slots(SLOTS_MAX, depth),
+            SubTable::with_slots(SUB_TABLE_SLOTS_MAX, depth),
+            SubTable::with_slots(SUB_TABLE_SLOTS_MAX, depth),
         ];
         for &slot in full.slots.iter().filter(|&&slot| slot != 0) {
             halves[(slot >> (64 - depth)) as usize & 1].place(slot);
@@ -304,7 +304,13 @@ mod tests {
         for row in 0..100_000 {
             assert_eq!(slots.find(hash(row), |found| found == row), Some(row));
         }
-        assert!(slots.depth >= 3 && slots.sub_tables.iter().all(|sub| sub.slots.len() <= SLOTS_MAX));
+        assert!(
+            slots.depth >= 3
+                && slots
+                    .sub_tables
+                    .iter()
+                    .all(|sub| sub.slots.len() <= SUB_TABLE_SLOTS_MAX)
+        );
         let hashes: Vec<u32> = (0..200_000).map(hash).collect();
         let mut found = vec![0; hashes.len()];
         slots.find_slots(&hashes, &mut found);

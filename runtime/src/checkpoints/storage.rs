@@ -4,6 +4,7 @@
 //! then the manifest is written under another name, synced, renamed, and the directories are synced. One
 //! process at a time uses a directory.
 
+use crate::limits::EPOCHS_KEPT;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -17,8 +18,6 @@ use shards::epoch::Epoch;
 const MANIFEST: &str = "manifest";
 const LOCK: &str = "lock";
 const EPOCH_PREFIX: &str = "epoch-";
-/// Epochs that are kept: the newest, and one to go back to if it is damaged.
-const KEPT: usize = 2;
 
 /// An open directory.
 #[derive(Debug)]
@@ -146,7 +145,7 @@ impl Storage {
     /// # Errors
     /// The file system refuses.
     pub fn collect(&self, committed: Epoch) -> Result<(), String> {
-        self.delete(&superseded(&self.epochs()?, committed, KEPT))
+        self.delete(&superseded(&self.epochs()?, committed, EPOCHS_KEPT))
     }
 
     /// Deletes what is newer than the epoch that the job goes on from.

@@ -18,6 +18,7 @@ mod bench;
 mod explain;
 mod export;
 mod hist;
+mod limits;
 mod run;
 mod test;
 mod validate;
@@ -49,6 +50,8 @@ enum Command {
     Test(test::TestArguments),
     /// Print percentiles of histogram logs (.hlog), and plot them
     Hist(hist::HistArguments),
+    /// Print every internal limit: its value, and what happens when it is reached
+    Limits,
     /// Measure this machine
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -102,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Export(arguments) => export::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Hist(arguments) => hist::run(&arguments),
+        Command::Limits => limits::run(),
         Command::Bench(command) => bench::run(&command),
     }
 }

@@ -14,13 +14,13 @@ use crate::checkpoints::CheckpointOptions;
 use crate::connectors::{ConnectorConfig, OutputFormat};
 use crate::executor::IdleMode;
 use crate::job::{self, Job, JobText};
+use crate::limits::HISTOGRAM_INTERVAL_MS_MIN;
 use crate::run_job::{Connectors, RunError, RunOptions, run_job};
 use crate::summary::RunReport;
 use crate::terminal::{is_watched, tell};
 use crate::{cores, signals};
 
-/// The shortest interval between two dumps of the histograms.
-const HISTOGRAM_INTERVAL_MIN: Duration = Duration::from_millis(100);
+const HISTOGRAM_INTERVAL_MIN: Duration = Duration::from_millis(HISTOGRAM_INTERVAL_MS_MIN);
 
 #[derive(Debug, Args)]
 pub(super) struct RunArguments {
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(parse_duration("500 ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(parse_duration("7"), Ok(Duration::from_secs(7)));
-        for wrong in ["", "s", "10 parsecs", "0s", "-1s"] {
+        for wrong in ["", "s", "10 parsecs", "0s", "-1s", "99 ms"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
     }

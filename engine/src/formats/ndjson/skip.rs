@@ -5,8 +5,7 @@ use crate::formats::keys::skip_blanks;
 use crate::formats::number::json_number_end;
 use crate::formats::scan::{byte, find_either};
 
-/// Levels of objects and arrays that are accepted.
-pub(in crate::formats) const DEPTH_MAX: usize = 64;
+pub(in crate::formats) use crate::limits::JSON_DEPTH_MAX as DEPTH_MAX;
 
 /// Where something ends; a fault is boxed so that the answer travels in registers.
 pub(in crate::formats) type End = Result<usize, Box<Fault>>;

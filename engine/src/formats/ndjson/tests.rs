@@ -501,3 +501,44 @@ fn random_bytes_never_panic() {
         );
     }
 }
+
+#[test]
+fn an_object_with_more_keys_than_are_remembered_is_read_all_the_same() {
+    let keys = crate::limits::OBJECT_KEYS_MAX + 50;
+    let names: Vec<String> = (0..keys).map(|number| format!("k{number}")).collect();
+    let wanted = [&names[0], &names[keys - 2], &names[keys - 1]];
+    let fields = wanted.map(|name| (name.as_str(), DataType::Int64));
+    let object = |first: usize| {
+        let members = names.iter().enumerate();
+        let members: Vec<String> = members
+            .map(|(number, name)| format!("\"{name}\":{}", first + number))
+            .collect();
+        format!("{{{}}}\n", members.join(","))
+    };
+    let row = |first: usize| {
+        let last = first + keys - 1;
+        format!(
+            "{{\"{}\":{first},\"{}\":{},\"{}\":{last}}}\n",
+            wanted[0],
+            wanted[1],
+            last - 1,
+            wanted[2]
+        )
+    };
+    check(
+        &fields,
+        &(object(0) + &object(7) + &object(9)),
+        &(row(0) + &row(7) + &row(9)),
+    );
+}
+
+#[test]
+fn one_call_decodes_a_bounded_number_of_bytes() {
+    use crate::limits::{DECODE_BYTES_MAX, RECORD_BYTES_MAX};
+    let record = format!("{{\"a\":\"{}\"}}\n", "x".repeat(RECORD_BYTES_MAX - 100));
+    let text = record.repeat(6);
+    let decoded = decode(&schema(&[("b", DataType::Int64)]), text.as_bytes());
+    assert!(decoded.consumed < text.len(), "the sixth record waits");
+    assert!((DECODE_BYTES_MAX..DECODE_BYTES_MAX + RECORD_BYTES_MAX).contains(&decoded.consumed));
+    assert_eq!(decoded.consumed, decoded.rows.num_rows() * record.len());
+}

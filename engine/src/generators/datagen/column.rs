@@ -14,11 +14,10 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use super::{ColumnOptions, DatagenConfig, bounds};
 use crate::generators::GeneratorError;
 use crate::generators::random::{Draws, Stream, below, unit};
+use crate::limits::RANDOM_LETTERS_MAX;
 
 /// Letters of a random text unless the options say otherwise, as in Flink.
 const LENGTH_DEFAULT: usize = 100;
-/// Longest random text: a batch of them stays below 2 GiB.
-const LENGTH_MAX: usize = 1 << 17;
 
 /// Makes one column.
 #[derive(Clone, Debug)]
@@ -244,8 +243,9 @@ fn sequence(field: &Field, options: &ColumnOptions) -> Result<Values, GeneratorE
 fn random(field: &Field, options: &ColumnOptions, config: &DatagenConfig) -> Result<Values, GeneratorError> {
     let (name, data_type) = (field.name(), field.data_type());
     let length = options.length.unwrap_or(LENGTH_DEFAULT);
-    if length > LENGTH_MAX {
-        let message = format!("the values of column '{name}' can have {LENGTH_MAX} characters at most");
+    if length > RANDOM_LETTERS_MAX {
+        let message =
+            format!("the values of column '{name}' can have {RANDOM_LETTERS_MAX} characters at most");
         return Err(GeneratorError::new(name, Some("length"), message));
     }
     let has_bounds = options.min.is_some() || options.max.is_some() || options.distinct.is_some();

@@ -138,6 +138,23 @@ fn rows_end_with_the_shortest_sequence_even_if_nobody_reads_it() {
 }
 
 #[test]
+fn texts_longer_than_a_batch_could_hold_are_refused() {
+    let of_length = |length| ColumnOptions {
+        length: Some(length),
+        ..Default::default()
+    };
+    let refusal = |length| {
+        let config = config(&[("text", of_length(length))]);
+        DatagenGenerator::new(&config, &schema(), schema())
+            .err()
+            .map(|error| error.to_string())
+    };
+    assert_eq!(refusal(1 << 17), None);
+    let message = refusal((1 << 17) + 1).unwrap();
+    assert!(message.contains("131072 characters at most"), "{message}");
+}
+
+#[test]
 fn options_that_do_not_fit_are_refused_by_name() {
     let refuse = |name: &str, options| {
         let config = config(&[(name, options)]);

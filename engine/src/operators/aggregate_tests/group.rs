@@ -287,9 +287,8 @@ fn a_sum_that_does_not_fit_bigint_is_an_error_and_not_a_wrong_number() {
     assert!(error.contains("BIGINT") && error.contains("cast"), "{error}");
 }
 
-#[test]
-fn a_local_phase_that_does_not_combine_passes_rows_and_samples_again() {
-    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+/// A local phase that counts rows by one integer key, and its input.
+fn local_count() -> (LocalGroupAggregate, arrow::datatypes::SchemaRef) {
     use arrow::datatypes::{DataType, Field, Schema};
     use std::sync::Arc;
 
@@ -306,7 +305,36 @@ fn a_local_phase_that_does_not_combine_passes_rows_and_samples_again() {
         ttl_us: None,
     };
     let output = local_group_schema(&spec, &input).unwrap();
-    let mut local = LocalGroupAggregate::new(&spec, input.clone(), output).unwrap();
+    let local = LocalGroupAggregate::new(&spec, input.clone(), output).unwrap();
+    (local, input)
+}
+
+#[test]
+fn a_local_phase_hands_over_when_it_holds_as_many_groups_as_it_may() {
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use std::sync::Arc;
+
+    let (mut local, input) = local_count();
+    let mut send = |first: i64, count: i64| {
+        let keys = Int64Array::from_iter_values(first..first + count);
+        let rows = RecordBatch::try_new(input.clone(), vec![Arc::new(keys) as ArrayRef]).unwrap();
+        let mut out = Output::new();
+        local.process(0, Batch::append(rows, 0), &mut out).unwrap();
+        (local.statistics().keys as i64, out.rows() as i64)
+    };
+    let most = crate::limits::LOCAL_GROUPS_MAX as i64;
+    assert_eq!(send(0, most / 2), (most / 2, 0));
+    assert_eq!(send(0, most / 2), (most / 2, 0), "the same groups again");
+    assert_eq!(send(most / 2, most / 2 - 1), (most - 1, 0));
+    assert_eq!(send(most - 1, 1), (0, most));
+}
+
+#[test]
+fn a_local_phase_that_does_not_combine_passes_rows_and_samples_again() {
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use std::sync::Arc;
+
+    let (mut local, input) = local_count();
     let mut send = |first: i64, step: i64| {
         let keys = Int64Array::from_iter_values((0..8192).map(|row| first + row * step));
         let rows = RecordBatch::try_new(input.clone(), vec![Arc::new(keys) as ArrayRef]).unwrap();

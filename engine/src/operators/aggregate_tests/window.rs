@@ -538,8 +538,14 @@ fn a_large_window_fires_in_quanta_and_rows_that_come_between_wait() {
         owner.process(0, rows(700), &mut out).unwrap();
         while firing == Firing::More {
             assert!(out.rows() <= crate::operators::FIRING_QUANTUM_ROWS);
+            let batches = out.take();
             assert!(
-                out.take()
+                batches
+                    .iter()
+                    .all(|batch| batch.len() <= crate::batch::BATCH_ROWS_MAX)
+            );
+            assert!(
+                batches
                     .iter()
                     .flat_map(|batch| texts(batch.rows()))
                     .all(|row| row[1] == "1")

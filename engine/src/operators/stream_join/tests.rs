@@ -296,3 +296,29 @@ fn within(
     let high = Arc::new(BinaryExpr::new(distance, SqlOperator::LtEq, bound(upper)));
     Arc::new(BinaryExpr::new(low, SqlOperator::And, high))
 }
+
+#[test]
+fn a_key_with_many_rows_is_joined_in_parts() {
+    const ROWS: i64 = 300;
+    assert!((ROWS * ROWS) as usize > 4 * crate::limits::JOIN_PAIRS_MAX);
+    let spec = spec(JoinKind::Inner, false, false, false);
+    let output = output_schema(JoinKind::Inner);
+    let mut join = StreamJoin::new(&spec, side_schema(), side_schema(), output, true).unwrap();
+    let rows: Vec<(Op, Row)> = (0..ROWS)
+        .map(|number| (Op::Insert, (Some("k"), 0, number)))
+        .collect();
+    let (mut out, mut folded) = (Output::new(), Folded::new());
+    for input in 0..2 {
+        join.process(input, batch_of(&rows, true), &mut out).unwrap();
+    }
+    let batches = out.take();
+    assert!(
+        batches
+            .iter()
+            .all(|batch| batch.len() <= crate::limits::BATCH_ROWS_MAX)
+    );
+    batches.into_iter().for_each(|batch| out.emit(batch));
+    fold(&mut out, &mut folded);
+    assert_eq!(folded.len(), (ROWS * ROWS) as usize);
+    assert!(folded.values().all(|&count| count == 1));
+}

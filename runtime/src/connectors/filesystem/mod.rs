@@ -8,6 +8,7 @@
 //! **Invariant.** Files are listed and measured once, when the job is prepared: all shards agree
 //! on the pieces, and bytes appended later do not belong to a bounded job.
 
+use crate::limits::FILE_BLOCK_BYTES;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,9 +37,6 @@ mod pushed_filter;
 pub mod sink;
 pub mod source;
 pub mod stream;
-
-/// Bytes of a block of a big text file.
-const BLOCK_BYTES: u64 = 1 << 20;
 
 /// A filesystem table as a source, resolved.
 #[derive(Debug)]
@@ -95,7 +93,7 @@ impl FilesystemTable {
     /// # Errors
     /// A wrong option; no file; a file that cannot be read or lacks a column.
     pub fn prepare(options: &TableOptions<'_>, layout: &IngestLayout) -> Result<FilesystemTable, SqlError> {
-        FilesystemTable::prepare_with(options, layout, BLOCK_BYTES)
+        FilesystemTable::prepare_with(options, layout, FILE_BLOCK_BYTES)
     }
 
     fn prepare_with(

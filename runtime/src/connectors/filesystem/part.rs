@@ -15,11 +15,10 @@ use shards::connector::ConnectorError;
 
 use super::compression::{CompressedFile, Compression};
 use crate::connectors::format::RowFormat;
+use crate::limits::ROW_GROUP_ROWS_MAX;
 
 /// Encoded bytes are written to the file once there are this many.
 const BUFFER_BYTES: usize = 256 << 10;
-/// Rows of a row group, and the bytes that it may hold in memory before it is written early.
-const ROW_GROUP_ROWS: usize = 128 << 10;
 const ROW_GROUP_BYTES: usize = 16 << 20;
 
 /// What part files look like.
@@ -114,7 +113,7 @@ impl PartWriter {
             PartFormat::Parquet { schema, compression } => {
                 let properties = WriterProperties::builder()
                     .set_compression(*compression)
-                    .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+                    .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
                     .build();
                 let writer = ArrowWriter::try_new(file, Arc::clone(schema), Some(properties))
                     .map_err(|error| failed(path, &error))?;

@@ -544,6 +544,20 @@ mod tests {
     }
 
     #[test]
+    fn a_parquet_part_begins_a_row_group_when_one_is_full() {
+        let directory = TemporaryDirectory::create();
+        let table = prepare(directory.path(), &[("format", "parquet")], &Changelog::Append).unwrap();
+        let mut sink = table.sink(0, schema(), false);
+        let rows = crate::limits::ROW_GROUP_ROWS_MAX as i64;
+        sink.write(&batch(0..rows)).unwrap();
+        sink.write(&batch(rows..rows + 1)).unwrap();
+        assert!(sink.close().unwrap());
+        let part = directory.path().join("part-0-0.parquet");
+        let file = super::super::parquet::ParquetFile::load(&part).unwrap();
+        assert_eq!(file.row_groups(), 2);
+    }
+
+    #[test]
     fn parquet_parts_can_be_read_and_refuse_changing_rows_when_the_job_is_prepared() {
         let directory = TemporaryDirectory::create();
         let options = [("format", "parquet")];

@@ -30,11 +30,9 @@ use super::{Content, FilesystemTable, InputFile};
 use crate::connectors::decoding::TextRows;
 use crate::connectors::ingest::IngestLayout;
 use crate::connectors::records::count_lines;
+use crate::limits::OPEN_FILES_MAX;
 
 mod remaining;
-
-/// Files that a shard keeps open at once.
-const OPEN_FILES_MAX: usize = 16;
 
 /// A file of which this shard has a piece, or had one.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ fn sources(path: &Path, options: &[(&str, &str)], shards: usize) -> Result<Vec<B
     let (blocks, options): (Vec<_>, Vec<_>) = options.iter().partition(|(key, _)| *key == "block");
     let block_bytes = blocks
         .first()
-        .map_or(BLOCK_BYTES, |(_, bytes)| bytes.parse().unwrap());
+        .map_or(FILE_BLOCK_BYTES, |(_, bytes)| bytes.parse().unwrap());
     let mut all = vec![("connector", "filesystem"), ("path", path)];
     all.extend(options);
     sources_of(&source_spec(table("t", COLUMNS, &all)), block_bytes, shards)
@@ -247,7 +247,7 @@ fn a_filter_in_the_parquet_decoder_leaves_rows_out_and_counts_them() {
     };
     let kept: Vec<_> = expected(95).into_iter().filter(|(id, _)| id % 3 == 0).collect();
     for shards in 1..=4 {
-        let mut sources = sources_of(&spec, BLOCK_BYTES, shards).unwrap();
+        let mut sources = sources_of(&spec, FILE_BLOCK_BYTES, shards).unwrap();
         assert_eq!(drain_all(&mut sources, 4), kept, "{shards} shards");
         let filtered: u64 = sources.iter().map(|source| source.statistics().filtered).sum();
         assert_eq!(filtered as usize, 95 - kept.len());
@@ -258,7 +258,7 @@ fn a_filter_in_the_parquet_decoder_leaves_rows_out_and_counts_them() {
         event_time: Arc::clone(&column),
         watermark: column,
     });
-    let mut sources = sources_of(&spec, BLOCK_BYTES, 2).unwrap();
+    let mut sources = sources_of(&spec, FILE_BLOCK_BYTES, 2).unwrap();
     assert_eq!(drain_all(&mut sources, 4), expected(95));
 }
 
@@ -331,7 +331,9 @@ fn files_are_read_by_event_time_and_not_by_their_order() {
         .map(|split| (split, i64::MIN))
         .collect();
     let (mut late, mut total, mut watermark) = (0, 0, i64::MIN);
+    let mut open = 0;
     loop {
+        open = open.max(files_open_in(directory.path()));
         match source.poll(0, 8192).unwrap() {
             SourcePoll::Rows { split, rows, .. } => {
                 let ids = rows.column(0).as_primitive::<Int64Type>();
@@ -349,6 +351,31 @@ fn files_are_read_by_event_time_and_not_by_their_order() {
         watermark = watermark.max(times.values().copied().min().unwrap_or(watermark));
     }
     assert_eq!((total, late), (900 + 22 * 300, 0));
+    assert_eq!(open, crate::limits::OPEN_FILES_MAX);
+}
+
+/// Files below `directory` that this process has open.
+fn files_open_in(directory: &Path) -> usize {
+    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let targets = descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok());
+    targets.filter(|target| target.starts_with(directory)).count()
+}
+
+#[test]
+fn a_file_is_dealt_over_the_shards_in_blocks() {
+    let directory = TemporaryDirectory::create();
+    let record = format!("{{\"id\":1,\"name\":\"{}\"}}\n", "n".repeat(1_000));
+    let rows = 5 * FILE_BLOCK_BYTES as usize / record.len();
+    let path = directory.file("a.json", record.repeat(rows));
+    let mut sources = sources(&path, &[("format", "json")], 2).unwrap();
+    let counts: Vec<usize> = sources
+        .iter_mut()
+        .map(|source| drain(source.as_mut(), 8192).0.len())
+        .collect();
+    assert_eq!(counts.iter().sum::<usize>(), rows);
+    // Blocks 0, 2 and 4 against 1 and 3.
+    let blocks = counts[0] as f64 / counts[1] as f64;
+    assert!((1.49..1.51).contains(&blocks), "{counts:?}");
 }
 
 /// Polls a followed source until it has nothing, at time `now`.

@@ -18,11 +18,8 @@ use shards::connector::ConnectorError;
 
 use crate::connectors::context::Wake;
 use crate::connectors::records::{RECORD_BYTES_MAX, RecordBoundary, count_lines, record_too_long};
-
-/// Bytes asked for in one read, and so the size of a block at most (a longer record aside).
-const BLOCK_BYTES: usize = 256 << 10;
-/// Blocks that wait for one shard at most.
-const BLOCKS_MAX: usize = 4;
+use crate::limits::STDIN_BLOCK_BYTES;
+use crate::limits::STDIN_BLOCKS_MAX;
 
 /// Whole records, and the number (from 1) of the line they start with.
 #[derive(Debug)]
@@ -60,7 +57,7 @@ impl InputQueues {
     pub fn new(shards: usize, readers: usize) -> InputQueues {
         assert!((1..=shards).contains(&readers), "invariant: some shard reads");
         let (mut senders, receivers): (Vec<_>, Vec<_>) =
-            (0..shards).map(|_| sync_channel(BLOCKS_MAX)).unzip();
+            (0..shards).map(|_| sync_channel(STDIN_BLOCKS_MAX)).unzip();
         senders.truncate(readers);
         InputQueues {
             senders: Mutex::new(Some(senders)),
@@ -169,7 +166,7 @@ fn deal_records(
     let mut line = 1;
     loop {
         let held = buffer.len();
-        buffer.resize(held + BLOCK_BYTES, 0);
+        buffer.resize(held + STDIN_BLOCK_BYTES, 0);
         let read = read_some(&mut input, &mut buffer[held..]).map_err(|error| {
             ConnectorError::new(format!("cannot read {name} behind line {line}: {error}"))
         })?;
@@ -222,6 +219,8 @@ fn read_some(input: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize>
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     struct NoWake;
@@ -328,5 +327,36 @@ mod tests {
         };
         let error = error.message;
         assert!(error.contains("standard input, line 1"), "{error}");
+    }
+
+    /// Lines without end; counts how many bytes were asked for.
+    struct Endless(Arc<AtomicUsize>);
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            for (at, byte) in buffer.iter_mut().enumerate() {
+                *byte = if at % 64 == 63 { b'\n' } else { b'x' };
+            }
+            self.0.fetch_add(buffer.len(), Ordering::SeqCst);
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn a_reader_ahead_of_its_shards_stops() {
+        let queues = InputQueues::new(1, 1);
+        let read = Arc::new(AtomicUsize::new(0));
+        let boundary = RecordBoundary::Line;
+        let wakers: Vec<Arc<dyn Wake>> = vec![Arc::new(NoWake)];
+        let endless = Endless(Arc::clone(&read));
+        queues.start(endless, "standard input", boundary, Box::new(|_| Ok(0)), wakers);
+        let receiver = queues.take_receiver(0).unwrap();
+        for taken in 1..=50 {
+            let block = block(receiver.recv().unwrap());
+            assert!(block.records.len() <= STDIN_BLOCK_BYTES);
+            // Those that wait, one in the reader's hands, and one being read.
+            let ahead = read.load(Ordering::SeqCst) / STDIN_BLOCK_BYTES - taken;
+            assert!(ahead <= STDIN_BLOCKS_MAX + 2, "{ahead} blocks ahead");
+        }
     }
 }

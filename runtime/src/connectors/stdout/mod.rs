@@ -9,6 +9,7 @@
 //! one shard are written in the order sent. When the reader goes away (`| head`), blocks are
 //! taken and dropped, and [`StandardOutput::is_closed`] says so.
 
+use crate::limits::STDOUT_BLOCKS_MAX;
 use std::fmt;
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,9 +25,6 @@ use table::TableView;
 
 pub mod sink;
 pub mod table;
-
-/// Blocks that wait for the writer at most, over all shards.
-const BLOCKS_MAX: usize = 64;
 
 /// What a shard hands to the writer.
 #[derive(Debug)]
@@ -79,7 +77,7 @@ impl fmt::Debug for StandardOutput {
 impl StandardOutput {
     /// A queue for `shards` shards; nothing is written before [`StandardOutput::start`].
     pub fn new(shards: usize) -> StandardOutput {
-        let (sender, receiver) = sync_channel(BLOCKS_MAX);
+        let (sender, receiver) = sync_channel(STDOUT_BLOCKS_MAX);
         StandardOutput {
             sender,
             receiver: Mutex::new(Some(receiver)),

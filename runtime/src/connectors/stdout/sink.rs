@@ -1,6 +1,7 @@
 //! A shard's part of standard output: encodes batches into blocks of whole lines and hands them
 //! to the writer thread; also what `'connector' = 'print'` writes through.
 
+use crate::limits::STDOUT_BLOCK_BYTES;
 use std::sync::Arc;
 
 use engine::batch::Batch;
@@ -8,9 +9,6 @@ use engine::formats::Encoder;
 use shards::connector::{ConnectorError, Sink};
 
 use super::{Block, Content, StandardOutput};
-
-/// A block goes to the writer once it has this many bytes, or at a flush.
-const BLOCK_BYTES: usize = 64 << 10;
 
 /// Lines for standard output.
 pub struct LinesSink {
@@ -69,7 +67,7 @@ impl Sink for LinesSink {
     fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError> {
         let encoded = self.encoder.encode(batch, &mut self.lines);
         encoded.map_err(|error| ConnectorError::new(error.message))?;
-        if self.lines.len() >= BLOCK_BYTES {
+        if self.lines.len() >= STDOUT_BLOCK_BYTES {
             self.hand_on()?;
         }
         Ok(())

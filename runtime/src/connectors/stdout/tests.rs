@@ -103,6 +103,11 @@ fn every_line_of_every_shard_is_written_before_a_sink_is_closed() {
         written += 1;
         assert!(written < 1000, "the queue is bounded");
     }
+    assert_eq!(
+        written as usize,
+        STDOUT_BLOCKS_MAX + 1,
+        "those that wait and one that was refused"
+    );
     output.start(paper.clone(), vec![bell.clone(), bell.clone()]);
     close(&mut sinks[0], &bell).unwrap();
     sinks[1].write(&batch(0, &["y"])).unwrap();
@@ -178,4 +183,19 @@ fn a_sink_has_settled_when_the_writer_has_taken_everything_and_the_backlog_says_
     bell.wait(0);
     assert!(sink.is_settled().unwrap());
     assert_eq!(output.backlog(), None, "everything is written");
+}
+
+#[test]
+fn a_block_goes_to_the_writer_when_it_is_full() {
+    let output = Arc::new(StandardOutput::new(1));
+    let encoder = Box::new(ChangelogTextEncoder::new(None));
+    let mut sink = LinesSink::new(Arc::clone(&output), 0, 0, encoder);
+    let name = "x".repeat(1_000);
+    let mut rows = 0;
+    while output.backlog().is_none() {
+        sink.write(&batch(0, &[&name])).unwrap();
+        rows += 1;
+    }
+    let most = crate::limits::STDOUT_BLOCK_BYTES / name.len();
+    assert!((most - 2..=most + 1).contains(&rows), "{rows} rows filled it");
 }

@@ -1,0 +1,62 @@
+//! The limits of the process and its connectors, and the whole table; see `engine::limits`.
+
+use engine::limits::Limit;
+
+engine::limits! {
+    /// Shards that one process may run; beyond it the mesh of rings costs more memory than it moves.
+    SHARDS_MAX: usize = 256, "shards",
+        "the job is refused",
+        a_job_needs_a_shard_and_not_too_many;
+    /// Bytes of standard input asked for in one read, and so the size of a block at most (a longer record aside).
+    STDIN_BLOCK_BYTES: usize = 256 << 10, "bytes of a block of standard input",
+        "the next block begins",
+        a_reader_ahead_of_its_shards_stops;
+    /// Blocks of standard input that wait for one shard.
+    STDIN_BLOCKS_MAX: usize = 4, "blocks of standard input that wait for a shard",
+        "nothing more is read; the producer of the pipe waits",
+        a_reader_ahead_of_its_shards_stops;
+    /// A block of lines goes to the writer of standard output once it has this many bytes, or at a flush.
+    STDOUT_BLOCK_BYTES: usize = 64 << 10, "bytes of a block of standard output",
+        "the block goes to the writer",
+        a_block_goes_to_the_writer_when_it_is_full;
+    /// Blocks that wait for the writer of standard output, over all shards.
+    STDOUT_BLOCKS_MAX: usize = 64, "blocks that wait for standard output",
+        "sinks take no more, and sources pause",
+        every_line_of_every_shard_is_written_before_a_sink_is_closed;
+    /// The parts into which a text file is dealt over the shards.
+    FILE_BLOCK_BYTES: u64 = 1 << 20, "bytes of a split of a text file",
+        "the next split begins, on the next shard",
+        a_file_is_dealt_over_the_shards_in_blocks;
+    /// Files of a source that a shard keeps open at once.
+    OPEN_FILES_MAX: usize = 16, "files of a source open on a shard",
+        "the file that is furthest ahead is closed and opened again later",
+        files_are_read_by_event_time_and_not_by_their_order;
+    /// Rows of a row group of a Parquet part.
+    ROW_GROUP_ROWS_MAX: usize = 128 << 10, "rows of a row group of a Parquet part",
+        "the next row group begins",
+        a_parquet_part_begins_a_row_group_when_one_is_full;
+    /// A graceful stop waits this long for a standard output that takes nothing.
+    STOP_PATIENCE_MS: u64 = 5_000, "ms that a stop waits for a reader",
+        "the job ends without writing the rest, and says so",
+        one_signal_ends_a_job_whose_reader_has_gone_to_sleep;
+    /// Signals closer to each other are one: `timeout` sends its signal to the process and to its group.
+    SAME_STOP_MS: u64 = 50, "ms in which two signals are one",
+        "a signal after it ends the process at once",
+        a_signal_that_comes_twice_at_once_is_one;
+    /// Checkpoints that are kept.
+    EPOCHS_KEPT: usize = 2, "checkpoints kept",
+        "the oldest is deleted",
+        old_checkpoints_are_deleted_and_a_directory_has_one_user;
+    /// The shortest interval between two dumps of the histograms.
+    HISTOGRAM_INTERVAL_MS_MIN: u64 = 100, "ms between two dumps of histograms, at least",
+        "a shorter interval is refused",
+        a_duration_is_a_number_and_a_unit;
+}
+
+/// The limits of all crates.
+pub fn all() -> impl Iterator<Item = &'static Limit> {
+    TABLE
+        .iter()
+        .chain(shards::limits::TABLE)
+        .chain(engine::limits::TABLE)
+}
