@@ -36,7 +36,7 @@ static CALL: LazyLock<Regex> =
 pub(crate) fn expression(expression: &Arc<dyn PhysicalExpr>) -> String {
     let quoted = Arc::clone(expression).transform_up(|node| Ok(quoted_text(node)));
     let text = quoted.map_or_else(|_| expression.to_string(), |quoted| quoted.data.to_string());
-    display_name(&COLUMN_INDEX.replace_all(&text, "$1"))
+    display_name(&text)
 }
 
 /// A literal text as one that holds its quotes, which the planner's display leaves out.
@@ -53,6 +53,7 @@ fn quoted_text(node: Arc<dyn PhysicalExpr>) -> Transformed<Arc<dyn PhysicalExpr>
 
 /// A column's name or an expression as SQL writes it, where the planner made it up.
 pub(crate) fn display_name(name: &str) -> String {
+    let name = COLUMN_INDEX.replace_all(name, "$1");
     let name = name.replace("count(Int64(1))", "COUNT(*)");
     let name = INTERVAL.replace_all(&name, interval);
     let name = STRING.replace_all(&name, "'$1'");
