@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::Int64Array;
 use arrow::datatypes::{FieldRef, SchemaRef};
 
 use crate::batch::{BATCH_ROWS_MAX, Batch};
@@ -145,14 +145,7 @@ impl KeepFirst {
 impl Operator for KeepFirst {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<(), ExecutionError> {
         let (rows, _, _) = batch.into_parts();
-        let columns: Vec<ArrayRef> = self
-            .partition
-            .iter()
-            .map(|&key| rows.column(key).clone())
-            .collect();
-        let mut groups = Vec::with_capacity(rows.num_rows());
-        self.table
-            .find_or_insert(&mut self.packer, &columns, rows.num_rows(), &mut groups);
+        let groups = self.table.groups_of(&mut self.packer, &self.partition, &rows);
         self.firsts.resize(self.table.len(), First::None);
         self.expire(&groups, out.arrival());
         let times = micros(rows.column(self.time_column));

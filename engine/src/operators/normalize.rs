@@ -5,7 +5,7 @@
 //!
 //! **Invariant.** Folding the output gives the last row of each key that was not deleted.
 
-use arrow::array::{ArrayRef, Int8Array, UInt32Array};
+use arrow::array::{Int8Array, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{FieldRef, SchemaRef};
 
@@ -75,10 +75,7 @@ impl Normalize {
 
 impl Operator for Normalize {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<(), ExecutionError> {
-        let keys: Vec<ArrayRef> = self.key.iter().map(|&key| batch.column(key).clone()).collect();
-        let mut groups = Vec::with_capacity(batch.len());
-        self.table
-            .find_or_insert(&mut self.packer, &keys, batch.len(), &mut groups);
+        let groups = self.table.groups_of(&mut self.packer, &self.key, batch.rows());
         self.rows.resize(self.table.len(), (NO_ROW, 0));
         let mut dropped = Vec::new();
         self.expire(&groups, out.arrival(), &mut dropped);

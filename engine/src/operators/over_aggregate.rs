@@ -143,14 +143,9 @@ impl Operator for OverAggregate {
         );
         let (mut rows, _, _) = batch.into_parts();
         let mut times = micros(rows.column(self.time_column));
-        let keys: Vec<ArrayRef> = self
-            .partition
-            .iter()
-            .map(|&key| rows.column(key).clone())
-            .collect();
-        let mut partitions = Vec::with_capacity(rows.num_rows());
-        self.partitions
-            .find_or_insert(&mut self.packer, &keys, rows.num_rows(), &mut partitions);
+        let mut partitions = self
+            .partitions
+            .groups_of(&mut self.packer, &self.partition, &rows);
         let is_late =
             |row: usize| times[row] <= self.watermark && times[row] <= self.late_from(partitions[row]);
         let in_time: Vec<u32> = (0..times.len() as u32)

@@ -222,15 +222,7 @@ impl SessionAssign {
 impl SessionAssign {
     /// Takes rows back whose sessions are known; those of a session follow each other.
     fn restore_rows(&mut self, rows: &RecordBatch, bounds: [&[i64]; 2]) -> Result<(), ExecutionError> {
-        let keys: Vec<ArrayRef> = self
-            .spec
-            .partition
-            .iter()
-            .map(|&key| rows.column(key).clone())
-            .collect();
-        let mut groups = Vec::with_capacity(rows.num_rows());
-        self.table
-            .find_or_insert(&mut self.packer, &keys, rows.num_rows(), &mut groups);
+        let groups = self.table.groups_of(&mut self.packer, &self.spec.partition, rows);
         self.sessions.resize_with(self.table.len(), Vec::new);
         let mut ids = Vec::with_capacity(rows.num_rows());
         self.store.push(rows, &mut ids)?;
@@ -256,15 +248,9 @@ impl SessionAssign {
 
 impl Operator for SessionAssign {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<(), ExecutionError> {
-        let keys: Vec<ArrayRef> = self
-            .spec
-            .partition
-            .iter()
-            .map(|&key| batch.column(key).clone())
-            .collect();
-        let mut groups = Vec::with_capacity(batch.len());
-        self.table
-            .find_or_insert(&mut self.packer, &keys, batch.len(), &mut groups);
+        let groups = self
+            .table
+            .groups_of(&mut self.packer, &self.spec.partition, batch.rows());
         self.sessions.resize_with(self.table.len(), Vec::new);
         let times = micros(batch.column(self.spec.time_column));
         let mut hashes = Vec::new();

@@ -13,7 +13,7 @@ mod removal;
 
 pub use lookup::NO_GROUP;
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 
 use crate::state::hash::folded_multiply;
 use crate::state::interner::Interner;
@@ -116,6 +116,19 @@ impl GroupTable {
     /// The layout of the keys.
     pub fn layout(&self) -> &KeyLayout {
         &self.layout
+    }
+
+    /// The groups of `rows` by the columns `keys` of them, found or added.
+    pub(crate) fn groups_of(
+        &mut self,
+        packer: &mut KeyPacker,
+        keys: &[usize],
+        rows: &RecordBatch,
+    ) -> Vec<GroupIndex> {
+        let columns: Vec<ArrayRef> = keys.iter().map(|&key| rows.column(key).clone()).collect();
+        let mut groups = Vec::with_capacity(rows.num_rows());
+        self.find_or_insert(packer, &columns, rows.num_rows(), &mut groups);
+        groups
     }
 
     /// Finds or adds the group of each of `rows` rows; `groups` gets one index per row.

@@ -3,7 +3,7 @@
 //! **Invariant.** A partition's rows are sorted; equal rows lie in the order in which they came. Where rows
 //! only come, none is kept that is beyond the last rank.
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{FieldRef, SchemaRef};
 
@@ -84,14 +84,7 @@ impl Ranking {
         ops: Option<&[i8]>,
         mut touch: impl FnMut(&Ranking, GroupIndex),
     ) -> Result<(), ExecutionError> {
-        let columns: Vec<ArrayRef> = self
-            .partition
-            .iter()
-            .map(|&key| rows.column(key).clone())
-            .collect();
-        let mut groups = Vec::with_capacity(rows.num_rows());
-        self.table
-            .find_or_insert(&mut self.packer, &columns, rows.num_rows(), &mut groups);
+        let groups = self.table.groups_of(&mut self.packer, &self.partition, rows);
         if self.partitions.len() < self.table.len() {
             self.partitions.resize_with(self.table.len(), Vec::new);
         }

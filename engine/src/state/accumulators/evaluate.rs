@@ -268,19 +268,12 @@ impl GroupState {
             return Ok(new_empty_array(output.data_type()));
         }
         let place = self.layout.primitives[primitive].place;
-        let Side::Others {
-            function,
-            retracts,
-            entries,
-        } = &mut self.sides[place]
-        else {
-            unreachable!("invariant: the layout gave this place to DataFusion's accumulators")
-        };
+        let (function, retracts, entries) = self.sides[place].others();
         let mut values = Vec::with_capacity(groups.len());
         for &group in groups {
             let value = match &mut entries[group as usize].accumulator {
                 Some(accumulator) => accumulator.evaluate(),
-                None => create(function, *retracts).and_then(|mut accumulator| accumulator.evaluate()),
+                None => create(function, retracts).and_then(|mut accumulator| accumulator.evaluate()),
             };
             values.push(value.map_err(|error| failure(output, error))?);
         }

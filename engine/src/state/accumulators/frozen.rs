@@ -147,15 +147,8 @@ impl GroupState {
         more: Shared<'_>,
         into: &mut StateWriter,
     ) -> Result<(), ExecutionError> {
-        let Side::Others {
-            function,
-            retracts,
-            entries,
-        } = &mut self.sides[place]
-        else {
-            unreachable!("invariant: the layout gave this place to DataFusion's accumulators")
-        };
-        let fields = state_fields(function, *retracts).map_err(failure)?;
+        let (function, retracts, entries) = self.sides[place].others();
+        let fields = state_fields(function, retracts).map_err(failure)?;
         let (mut groups, mut rows) = (Vec::new(), Vec::new());
         let mut states: Vec<Vec<ScalarValue>> = vec![Vec::new(); fields.len()];
         for (group, entry) in (0..).zip(entries.iter_mut()) {
@@ -164,7 +157,7 @@ impl GroupState {
             };
             let state = accumulator.state().map_err(failure)?;
             // Giving its state away may have emptied it: a new one goes on from there.
-            let mut next = create(function, *retracts).map_err(failure)?;
+            let mut next = create(function, retracts).map_err(failure)?;
             let columns = state.iter().map(ScalarValue::to_array);
             let columns = columns.collect::<Result<Vec<_>, _>>().map_err(failure)?;
             next.merge_batch(&columns).map_err(failure)?;
@@ -253,17 +246,10 @@ impl GroupState {
         columns: &[ArrayRef],
         groups: &[GroupIndex],
     ) -> Result<(), ExecutionError> {
-        let Side::Others {
-            function,
-            retracts,
-            entries,
-        } = &mut self.sides[place]
-        else {
-            unreachable!("invariant: the layout gave this place to DataFusion's accumulators")
-        };
+        let (function, retracts, entries) = self.sides[place].others();
         let rows = columns[0].as_primitive::<Int64Type>();
         for (row, &group) in groups.iter().enumerate() {
-            let mut accumulator = create(function, *retracts).map_err(failure)?;
+            let mut accumulator = create(function, retracts).map_err(failure)?;
             let state: Vec<ArrayRef> = columns[1..].iter().map(|column| column.slice(row, 1)).collect();
             accumulator.merge_batch(&state).map_err(failure)?;
             let entry = &mut entries[group as usize];

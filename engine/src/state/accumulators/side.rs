@@ -94,6 +94,18 @@ pub(crate) fn ordered_value(values: Option<&Values>, column: &ArrayRef, row: usi
 }
 
 impl Side {
+    /// DataFusion's accumulators: the function, whether rows are taken back, and an entry per group.
+    pub fn others(&mut self) -> (&Arc<AggregateFunctionExpr>, bool, &mut [OtherEntry]) {
+        match self {
+            Side::Others {
+                function,
+                retracts,
+                entries,
+            } => (function, *retracts, entries),
+            _ => unreachable!("invariant: the layout gave this place to DataFusion's accumulators"),
+        }
+    }
+
     /// Makes entries up to `groups`.
     pub fn grow(&mut self, groups: usize) {
         match self {
