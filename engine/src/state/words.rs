@@ -15,6 +15,7 @@ use arrow::datatypes::{
 };
 
 /// The bits that stand for a float: one zero, one NaN.
+#[inline(always)]
 pub fn float_word(value: f64) -> u64 {
     if value == 0.0 {
         0

@@ -8,7 +8,7 @@ use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type};
 
 use crate::state::accumulators::layout::{Kind, Primitive};
-use crate::state::words::{append_words, word_bits};
+use crate::state::words::{append_words, float_word, word_bits};
 
 /// The values of an argument.
 #[derive(Clone, Debug)]
@@ -79,6 +79,13 @@ pub(crate) fn ordered_values(column: &ArrayRef) -> ScalarBuffer<i64> {
     if word_bits(data_type) == Some(64) && !is_float && *data_type != DataType::UInt64 {
         let data = column.to_data();
         return ScalarBuffer::new(data.buffers()[0].clone(), data.offset(), data.len());
+    }
+    if *data_type == DataType::Float64 {
+        let values = column.as_primitive::<Float64Type>().values();
+        return values
+            .iter()
+            .map(|&value| ordered_float(float_word(value)))
+            .collect();
     }
     let mut words = Vec::with_capacity(column.len());
     append_words(column, &mut words);

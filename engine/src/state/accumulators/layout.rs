@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
 use crate::error::ExecutionError;
 use crate::plan::{AggregateCall, AggregateFunction};
+use crate::state::accumulators::steps::{Step, steps_of};
 use crate::state::words::word_bits;
 
 /// What a primitive keeps for a group.
@@ -183,6 +184,8 @@ pub struct AggregateLayout {
     pub(crate) readings: Vec<Reading>,
     pub(crate) initial: Vec<u64>,
     pub(crate) sides: usize,
+    /// How rows update the primitives.
+    pub(crate) steps: Vec<Step>,
     /// The primitive that counts all rows, if asked for.
     pub(crate) row_count: Option<usize>,
     pub(crate) retracts: bool,
@@ -201,6 +204,7 @@ impl AggregateLayout {
             readings: Vec::new(),
             initial: Vec::new(),
             sides: 0,
+            steps: Vec::new(),
             row_count: None,
             retracts: options.input_retracts,
         };
@@ -212,6 +216,7 @@ impl AggregateLayout {
             let reading = layout.add_call(index, call, &facts)?;
             layout.readings.push(reading);
         }
+        layout.steps = steps_of(&layout.primitives);
         if options.input_is_partial {
             let sent = input.fields().iter().skip(options.keys).map(|field| field.name());
             let fields = layout.partial_fields();

@@ -20,6 +20,7 @@ mod partial;
 mod replay;
 pub(crate) mod side;
 mod state;
+pub(crate) mod steps;
 mod update;
 
 pub use layout::{AggregateLayout, partial_fields, supports_two_phase};

@@ -18,6 +18,7 @@ use crate::state::accumulators::layout::{AggregateLayout, Kind, Primitive};
 use crate::state::accumulators::side::{
     Side, add_to_multiset, bytes_at, for_each_row, improve_bytes, ordered_value, update_others,
 };
+use crate::state::accumulators::steps::Step;
 use crate::state::accumulators::update::{Overflow, Update};
 use crate::state::group_table::{GroupIndex, GroupTable};
 use crate::state::keys::{KeyLayout, KeyPacker};
@@ -189,12 +190,8 @@ impl GroupState {
         let layout = Arc::clone(&self.layout);
         let mut values = ValueCache::default();
         let mut last: Option<(&Primitive, Option<Vec<u32>>)> = None;
-        let mut primitives = layout
-            .primitives
-            .iter()
-            .filter(|primitive| !primitive.distinct)
-            .peekable();
-        while let Some(primitive) = primitives.next() {
+        for &step in &layout.steps {
+            let primitive = &layout.primitives[step.first()];
             let is_other = |primitive: &Primitive| matches!(primitive.kind, Kind::Other(_));
             let shares = |other: &Primitive| {
                 (&other.arguments, other.filter) == (&primitive.arguments, primitive.filter)
@@ -205,19 +202,7 @@ impl GroupState {
                 _ => counted_rows(primitive, batch),
             };
             let rows = counted.as_deref().map_or(Rows::All, Rows::Some);
-            if primitives.next_if(|next| primitive.is_counted_by(next)).is_some() {
-                let is_single = self.has_single_group();
-                let update = Update {
-                    groups,
-                    rows,
-                    signs,
-                    is_single,
-                };
-                let values = values.get(primitive.kind, primitive.arguments[0], batch);
-                update.sum_and_count(&mut self.table.states_mut(), primitive.place, values);
-            } else {
-                self.update_primitive(primitive, batch, groups, rows, signs, &mut values)?;
-            }
+            self.take_step(step, batch, groups, rows, signs, &mut values)?;
             last = Some((primitive, counted));
         }
         let mut distinct = std::mem::take(&mut self.distinct);
@@ -236,6 +221,45 @@ impl GroupState {
             })?;
         }
         self.distinct = distinct;
+        Ok(())
+    }
+
+    fn take_step(
+        &mut self,
+        step: Step,
+        batch: &RecordBatch,
+        groups: &[GroupIndex],
+        rows: Rows<'_>,
+        signs: Option<&[i64]>,
+        cache: &mut ValueCache,
+    ) -> Result<(), ExecutionError> {
+        let layout = Arc::clone(&self.layout);
+        let primitive = &layout.primitives[step.first()];
+        let update = Update {
+            groups,
+            rows,
+            signs,
+            is_single: self.has_single_group(),
+        };
+        match step {
+            Step::Alone(_) => self.update_primitive(primitive, batch, groups, rows, signs, cache)?,
+            Step::SumAndExtremes { least, greatest, .. } if !update.is_single => {
+                let values = cache.get(primitive.kind, primitive.arguments[0], batch);
+                let extremes = [least, greatest].map(|extreme| layout.primitives[extreme].place);
+                update.sum_and_extremes(&mut self.table.states_mut(), primitive.place, extremes, values);
+            }
+            Step::SumAndCount(_) => {
+                let values = cache.get(primitive.kind, primitive.arguments[0], batch);
+                update.sum_and_count(&mut self.table.states_mut(), primitive.place, values);
+            }
+            // The state of a single group stays in registers, a pass at a time.
+            Step::SumAndExtremes { sum, least, greatest } => {
+                self.take_step(Step::SumAndCount(sum), batch, groups, rows, signs, cache)?;
+                for extreme in [least, greatest] {
+                    self.take_step(Step::Alone(extreme), batch, groups, rows, signs, cache)?;
+                }
+            }
+        }
         Ok(())
     }
 

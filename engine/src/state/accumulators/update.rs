@@ -2,9 +2,10 @@
 //!
 //! **Invariant.** No loop allocates, and none looks at a type per row.
 
-use crate::state::accumulators::inputs::{Rows, Values};
+use crate::state::accumulators::inputs::{Rows, Values, ordered_float};
 use crate::state::accumulators::layout::Kind;
 use crate::state::group_table::{GroupIndex, StatesMut};
+use crate::state::words::float_word;
 
 /// A sum left the 128 bits it is kept in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,20 +97,78 @@ impl Update<'_> {
         match values {
             Values::Integers(values) => {
                 self.fold::<3, i64>(states, offset, values, |state, value, sign| {
-                    let change = i128::from(value) * i128::from(sign);
-                    let [low, high] = split(wide([state[0], state[1]]).wrapping_add(change));
-                    *state = [low, high, state[2].wrapping_add(sign as u64)];
+                    *state = add_integer(*state, value, sign);
                     true
                 });
             }
             Values::Floats(values) => {
                 self.fold::<3, f64>(states, offset, values, |state, value, sign| {
-                    let [sum, rest] = add_float([state[0], state[1]], value * sign as f64);
-                    *state = [sum, rest, state[2].wrapping_add(sign as u64)];
+                    *state = add_float_counted(*state, value, sign);
                     true
                 });
             }
             Values::Wides(_) => unreachable!("invariant: sums that may overflow are counted apart"),
+        }
+    }
+
+    /// Adds `values` to a sum at `offset`, counts them in the word behind it, and keeps the least and the greatest at
+    /// `extremes`: one pass for all.
+    pub fn sum_and_extremes(
+        &self,
+        states: &mut StatesMut<'_>,
+        offset: usize,
+        [least, greatest]: [usize; 2],
+        values: &Values,
+    ) {
+        let improve = |states: &mut StatesMut<'_>, group: GroupIndex, value: i64| {
+            let [word] = states.words::<1>(group, least);
+            *word = (*word as i64).min(value) as u64;
+            let [word] = states.words::<1>(group, greatest);
+            *word = (*word as i64).max(value) as u64;
+        };
+        match values {
+            Values::Integers(values) => self.for_each(states, values, |states, group, value, sign| {
+                let state = states.words(group, offset);
+                *state = add_integer(*state, value, sign);
+                improve(states, group, value);
+            }),
+            Values::Floats(values) => self.for_each(states, values, |states, group, value, sign| {
+                let state = states.words(group, offset);
+                *state = add_float_counted(*state, value, sign);
+                improve(states, group, ordered_float(float_word(value)));
+            }),
+            Values::Wides(_) => unreachable!("invariant: sums that may overflow are counted apart"),
+        }
+    }
+
+    /// Shows `step` each counted row: the states, its group, value and sign.
+    #[inline(always)]
+    fn for_each<V: Copy>(
+        &self,
+        states: &mut StatesMut<'_>,
+        values: &[V],
+        mut step: impl FnMut(&mut StatesMut<'_>, GroupIndex, V, i64),
+    ) {
+        assert_eq!(values.len(), self.groups.len(), "invariant: one value per row");
+        let mut states = states.reborrow();
+        match (self.rows, self.signs) {
+            (Rows::All, None) => {
+                for (&group, &value) in self.groups.iter().zip(values) {
+                    step(&mut states, group, value, 1);
+                }
+            }
+            (Rows::All, Some(signs)) => {
+                for ((&group, &value), &sign) in self.groups.iter().zip(values).zip(signs) {
+                    step(&mut states, group, value, sign);
+                }
+            }
+            (Rows::Some(rows), signs) => {
+                for &row in rows {
+                    let row = row as usize;
+                    let sign = signs.map_or(1, |signs| signs[row]);
+                    step(&mut states, self.groups[row], values[row], sign);
+                }
+            }
         }
     }
 
@@ -171,6 +230,21 @@ pub(crate) fn wide(words: [u64; 2]) -> i128 {
 #[inline(always)]
 pub(crate) fn split(value: i128) -> [u64; 2] {
     [value as u64, (value >> 64) as u64]
+}
+
+/// Adds to a 128-bit sum and to the count behind it.
+#[inline(always)]
+fn add_integer([low, high, count]: [u64; 3], value: i64, sign: i64) -> [u64; 3] {
+    let change = i128::from(value) * i128::from(sign);
+    let [low, high] = split(wide([low, high]).wrapping_add(change));
+    [low, high, count.wrapping_add(sign as u64)]
+}
+
+/// Adds to a compensated sum and to the count behind it.
+#[inline(always)]
+fn add_float_counted([sum, rest, count]: [u64; 3], value: f64, sign: i64) -> [u64; 3] {
+    let [sum, rest] = add_float([sum, rest], value * sign as f64);
+    [sum, rest, count.wrapping_add(sign as u64)]
 }
 
 /// Adds to a compensated sum: Knuth's branch-free two-sum finds what rounding lost.
