@@ -16,6 +16,7 @@
 
 pub mod batch;
 pub mod changelog;
+pub mod encoding;
 pub mod error;
 pub mod limits;
 pub mod time;

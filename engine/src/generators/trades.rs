@@ -9,12 +9,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, StringBuilder, TimestampMillisecondArray,
+    ArrayRef, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMillisecondArray,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
 
 use super::random::{Stream, below};
-use super::{GeneratorError, batch_of, deliver, fits};
+use super::{GeneratorError, deliver, fits};
+use crate::encoding::{encoded_rows, is_encoded, plain};
 use crate::time::EventTimeUs;
 
 /// 2024-01-01 00:00:00 UTC.
@@ -96,6 +98,8 @@ pub struct ScenarioData {
     columns: Vec<TradeColumn>,
     symbols: StringArray,
     traders: StringArray,
+    /// Symbols and traders lie as codes of a dictionary.
+    encoded: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +178,7 @@ impl ScenarioData {
             columns: known.iter().map(|(_, _, column)| *column).collect(),
             symbols: names("SYM", config.symbols),
             traders: names("TRADER", config.traders),
+            encoded: false,
         }
     }
 
@@ -219,9 +224,34 @@ impl ScenarioData {
             .columns
             .iter()
             .zip(self.schema.fields())
-            .map(|(&column, field)| deliver(self.column(column, rows.clone()), field))
+            .map(|(&column, field)| {
+                let column = self.column(column, rows.clone());
+                match is_encoded(&column) {
+                    true => column,
+                    false => deliver(column, field),
+                }
+            })
             .collect();
-        batch_of(&self.schema, columns, length)
+        encoded_rows(&self.schema, columns, length)
+            .expect("invariant: generated columns have the wanted types")
+    }
+
+    /// The same data, symbols and traders as codes of a dictionary of their names.
+    pub fn encoded(&self) -> ScenarioData {
+        ScenarioData {
+            encoded: true,
+            ..self.clone()
+        }
+    }
+
+    /// Names by their numbers.
+    fn texts(&self, names: &StringArray, numbers: impl Iterator<Item = u64>) -> ArrayRef {
+        let codes = Int32Array::from_iter_values(numbers.map(|number| number as i32));
+        let texts: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::new(codes, Arc::new(names.clone())));
+        match self.encoded {
+            true => texts,
+            false => plain(&texts).expect("invariant: every number has a name"),
+        }
     }
 
     fn column(&self, column: TradeColumn, rows: Range<u64>) -> ArrayRef {
@@ -248,11 +278,11 @@ impl ScenarioData {
             }
             TradeColumn::Symbol => {
                 let symbols = self.config.symbols;
-                texts(&self.symbols, self.key_numbers(rows).map(|key| key % symbols))
+                self.texts(&self.symbols, self.key_numbers(rows).map(|key| key % symbols))
             }
             TradeColumn::Trader => {
                 let symbols = self.config.symbols;
-                texts(&self.traders, self.key_numbers(rows).map(|key| key / symbols))
+                self.texts(&self.traders, self.key_numbers(rows).map(|key| key / symbols))
             }
             TradeColumn::Time => {
                 let times = rows.map(|row| self.time_us(row).div_euclid(1_000));
@@ -300,14 +330,6 @@ fn coprime_stride(keys: u64) -> u64 {
     (keys * 618 / 1_000 + 1..)
         .find(|&stride| gcd(stride, keys) == 1)
         .expect("invariant: there is a coprime above every number")
-}
-
-fn texts(names: &StringArray, numbers: impl Iterator<Item = u64>) -> ArrayRef {
-    let mut builder = StringBuilder::new();
-    for number in numbers {
-        builder.append_value(names.value(number as usize));
-    }
-    Arc::new(builder.finish())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::batch::{BATCH_ROWS_MAX, Batch};
 use crate::error::ExecutionError;
 use crate::operators::expiry::Expiry;
 use crate::operators::folder::Folder;
+use crate::operators::local_group_aggregate::combined_well;
 use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics, Output};
 use crate::plan::GroupAggregateSpec;
 use crate::snapshot::{StateReader, StateWriter};
@@ -39,6 +40,8 @@ pub struct GroupAggregate {
     state: GroupState,
     tracker: ChangeTracker,
     folder: Folder,
+    /// Rows folded since the last flush.
+    rows_held: usize,
     /// EMIT FINAL: the next group to emit, once the end has come.
     next: Option<usize>,
 }
@@ -93,11 +96,13 @@ impl GroupAggregate {
             folder: Folder::new(keys, spec.input_is_partial, KeyPacker::new(key)).with_expiry(expiry),
             state,
             tracker,
+            rows_held: 0,
             next: None,
         })
     }
 
     fn fold(&mut self, batch: &Batch) -> Result<(), ExecutionError> {
+        self.rows_held += batch.len();
         let tracker = (self.emit != Emit::Final).then_some(&mut self.tracker);
         self.folder.fold(batch, &mut self.state, tracker)
     }
@@ -187,7 +192,12 @@ impl Operator for GroupAggregate {
         self.emit_final(out)
     }
 
+    fn flush_pays(&self) -> bool {
+        combined_well(self.rows_held, self.tracker.dirty())
+    }
+
     fn flush(&mut self, out: &mut Output) -> Result<(), ExecutionError> {
+        self.rows_held = 0;
         if self.emit == Emit::Final || self.tracker.is_clean() {
             return Ok(());
         }

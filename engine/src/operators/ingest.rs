@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, TimestampMillisecondArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMillisecondArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{
@@ -19,6 +19,7 @@ use arrow::datatypes::{
 use datafusion_physical_expr::PhysicalExpr;
 
 use crate::batch::{ArrivalNs, Batch};
+use crate::encoding::encoded_rows;
 use crate::error::ExecutionError;
 use crate::plan::{Settings, SourceSpec, SourceWatermark};
 use crate::time::watermark::{InputState, WatermarkMerge};
@@ -333,9 +334,7 @@ impl Ingest {
             .iter()
             .map(|(expression, _)| self.evaluate(expression, &rows))
             .collect::<Result<Vec<_>, _>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-        let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
-            .map_err(|error| self.error(error))?;
+        let rows = encoded_rows(&self.schema, columns, rows.num_rows()).map_err(|error| self.error(error))?;
         if rows.num_rows() > 0 {
             out.push(IngestOutput::Rows(Batch::new(rows, ops, arrival_ns)));
         }
@@ -491,6 +490,7 @@ mod tests {
                 options: Vec::new(),
             }),
             ingest: vec![0, 1],
+            key_texts: Vec::new(),
             has_ops: false,
             has_processing_time: false,
             output: vec![(next, Arc::new(Field::new("next", DataType::Int64, true)))],

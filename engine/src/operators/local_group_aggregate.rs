@@ -11,6 +11,7 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 
 use crate::batch::{BATCH_ROWS_MAX, Batch};
+use crate::encoding::plain;
 use crate::error::ExecutionError;
 use crate::limits::LOCAL_GROUPS_MAX;
 use crate::operators::{Operator, OperatorStatistics, Output};
@@ -75,6 +76,15 @@ impl Sampler {
     }
 }
 
+/// Rows that must have been combined in one, on average, for a flush to pay: then what comes behind it costs less
+/// than what went before.
+const ROWS_COMBINED: usize = 8;
+
+/// Whether `rows` rows that came to `groups` rows are worth a flush.
+pub(crate) fn combined_well(rows: usize, groups: usize) -> bool {
+    rows >= groups.saturating_mul(ROWS_COMBINED)
+}
+
 /// Combines rows by key; see the file's head.
 #[derive(Debug)]
 pub struct LocalGroupAggregate {
@@ -86,6 +96,8 @@ pub struct LocalGroupAggregate {
     packer: KeyPacker,
     groups: Vec<GroupIndex>,
     sampler: Sampler,
+    /// Rows that `state` holds.
+    rows_held: usize,
 }
 
 impl LocalGroupAggregate {
@@ -112,6 +124,7 @@ impl LocalGroupAggregate {
             state: GroupState::new(layout, key, &input),
             groups: Vec::new(),
             sampler: Sampler::default(),
+            rows_held: 0,
         })
     }
 }
@@ -141,10 +154,15 @@ impl Operator for LocalGroupAggregate {
             .find_or_insert(&mut self.packer, &keys, rows, &mut self.groups);
         self.state.update(batch.rows(), &self.groups, signs.as_deref())?;
         self.sampler.note_rows(rows);
+        self.rows_held += rows;
         if self.state.len() >= LOCAL_GROUPS_MAX {
             self.flush(out)?;
         }
         Ok(())
+    }
+
+    fn flush_pays(&self) -> bool {
+        combined_well(self.rows_held, self.state.len())
     }
 
     fn flush(&mut self, out: &mut Output) -> Result<(), ExecutionError> {
@@ -154,6 +172,7 @@ impl Operator for LocalGroupAggregate {
         }
         emit_partial(&self.state, &self.output, &[], out)?;
         self.sampler.note_flush(groups);
+        self.rows_held = 0;
         self.state.clear();
         Ok(())
     }
@@ -169,19 +188,21 @@ impl Operator for LocalGroupAggregate {
     }
 }
 
-/// Each row as a partial state of its own: its keys as they are, then the state columns.
+/// Each row as a partial state of its own: its keys as texts, then the state columns.
 pub(crate) fn pass_through(
     unkeyed: &mut GroupState,
     batch: &Batch,
-    mut keys: Vec<ArrayRef>,
+    keys: Vec<ArrayRef>,
     signs: Option<&[i64]>,
     groups: &mut Vec<GroupIndex>,
 ) -> Result<Vec<ArrayRef>, ExecutionError> {
     unkeyed.clear();
     unkeyed.push_unkeyed(batch.len(), groups);
     unkeyed.update(batch.rows(), groups, signs)?;
-    keys.extend(unkeyed.export(groups));
-    Ok(keys)
+    let plain = |key| plain(key).map_err(|error| ExecutionError::new("Aggregate", error));
+    let mut columns = keys.iter().map(plain).collect::<Result<Vec<_>, _>>()?;
+    columns.extend(unkeyed.export(groups));
+    Ok(columns)
 }
 
 /// Emits all groups of `state` as partial states, `more` (one value for all rows) behind each.

@@ -15,7 +15,7 @@ use crate::batch::Batch;
 use crate::error::ExecutionError;
 use crate::limits::LOCAL_GROUPS_MAX;
 use crate::operators::folder::Folder;
-use crate::operators::local_group_aggregate::{Sampler, emit_partial, pass_through};
+use crate::operators::local_group_aggregate::{Sampler, combined_well, emit_partial, pass_through};
 use crate::operators::window_parts::{SliceId, SliceSource, layout_options, part_of};
 use crate::operators::{Firing, Operator, OperatorStatistics, Output};
 use crate::plan::{WindowAggregateSpec, WindowInput};
@@ -58,6 +58,8 @@ pub struct LocalWindowAggregate {
     unkeyed: GroupState,
     groups: Vec<GroupIndex>,
     sampler: Sampler,
+    /// Rows taken since the last flush.
+    rows_held: usize,
 }
 
 impl LocalWindowAggregate {
@@ -93,6 +95,7 @@ impl LocalWindowAggregate {
             spare: Vec::new(),
             groups: Vec::new(),
             sampler: Sampler::default(),
+            rows_held: 0,
         })
     }
 
@@ -159,6 +162,7 @@ impl Operator for LocalWindowAggregate {
             let state = self.slices.entry(id).or_insert_with(make);
             self.folder.fold(&part, state, None)?;
             self.sampler.note_rows(part.len());
+            self.rows_held += part.len();
         }
         if self.held() >= LOCAL_GROUPS_MAX {
             self.flush(out)?;
@@ -177,7 +181,12 @@ impl Operator for LocalWindowAggregate {
         Ok(Firing::Done)
     }
 
+    fn flush_pays(&self) -> bool {
+        combined_well(self.rows_held, self.held())
+    }
+
     fn flush(&mut self, out: &mut Output) -> Result<(), ExecutionError> {
+        self.rows_held = 0;
         while let Some((&id, _)) = self.slices.first_key_value() {
             self.send(id, out)?;
         }

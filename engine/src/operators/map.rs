@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int8Array, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int8Array, RecordBatch};
 use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 
 use crate::batch::{Batch, Op};
+use crate::encoding::encoded_rows;
 use crate::error::ExecutionError;
 use crate::operators::{Operator, Output};
 use crate::plan::MapSpec;
@@ -72,9 +73,7 @@ impl Operator for Map {
                     .iter()
                     .map(|(value, _)| evaluate(value, &rows))
                     .collect::<Result<Vec<_>, _>>()?;
-                let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-                RecordBatch::try_new_with_options(self.output.clone(), columns, &options)
-                    .map_err(map_error)?
+                encoded_rows(&self.output, columns, rows.num_rows()).map_err(map_error)?
             }
         };
         out.emit(Batch::new(rows, ops, arrival_ns));

@@ -67,9 +67,14 @@ pub trait Operator {
         Ok(())
     }
 
+    /// Whether a flush now would say little of many rows: what is held back has been combined well.
+    fn flush_pays(&self) -> bool {
+        true
+    }
+
     /// Emits what is held back only to be combined: partial aggregates, changes not yet emitted.
-    /// The shard calls it when its input is drained, when the flush interval has passed, and
-    /// before a barrier or the end passes.
+    /// The shard calls it when its input is drained, when the flush interval has passed and it pays, when it
+    /// has not paid for long, and before a barrier or the end passes.
     fn flush(&mut self, _out: &mut Output) -> Result<(), ExecutionError> {
         Ok(())
     }

@@ -158,6 +158,12 @@ impl SeparateWindows {
         Ok(())
     }
 
+    /// Groups that changed since the last flush.
+    pub fn changed(&self) -> usize {
+        let trackers = self.open.values().filter_map(|window| window.tracker.as_ref());
+        trackers.map(ChangeTracker::dirty).sum()
+    }
+
     /// Writes every open window.
     pub fn freeze(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
         assert!(self.firing.is_none(), "invariant: no window fires at a barrier");

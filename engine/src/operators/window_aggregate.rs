@@ -15,6 +15,7 @@ use arrow::datatypes::{FieldRef, Int64Type, SchemaRef};
 use crate::batch::Batch;
 use crate::error::ExecutionError;
 use crate::operators::folder::Folder;
+use crate::operators::local_group_aggregate::combined_well;
 use crate::operators::separate_windows::{OpenWindow, SeparateWindows};
 use crate::operators::shared_windows::SharedWindows;
 use crate::operators::slices::{SliceAssigner, split_by};
@@ -57,6 +58,8 @@ pub struct WindowAggregate {
     is_firing: bool,
     /// Batches that came while a window fired.
     held_back: Vec<Batch>,
+    /// Rows folded since the last flush.
+    rows_held: usize,
     late_rows: u64,
 }
 
@@ -119,6 +122,7 @@ impl WindowAggregate {
             watermark: WATERMARK_NONE,
             is_firing: false,
             held_back: Vec::new(),
+            rows_held: 0,
             late_rows: 0,
         })
     }
@@ -140,6 +144,7 @@ impl WindowAggregate {
     }
 
     fn fold(&mut self, batch: &Batch, out: &mut Output) -> Result<(), ExecutionError> {
+        self.rows_held += batch.len();
         for (id, rows) in self.source.split(batch)? {
             let count = rows.as_ref().map_or(batch.len(), Vec::len);
             let windows = self.open_windows(id);
@@ -230,7 +235,15 @@ impl Operator for WindowAggregate {
         self.fire(out)
     }
 
+    fn flush_pays(&self) -> bool {
+        match &self.windows {
+            Windows::Separate(separate) => combined_well(self.rows_held, separate.changed()),
+            Windows::Shared(_) => true,
+        }
+    }
+
     fn flush(&mut self, out: &mut Output) -> Result<(), ExecutionError> {
+        self.rows_held = 0;
         match &mut self.windows {
             Windows::Separate(separate) => separate.flush(&self.rows, out),
             Windows::Shared(_) => Ok(()),

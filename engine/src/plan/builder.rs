@@ -83,6 +83,7 @@ pub fn build(queries: &[SinkQuery], catalog: &Catalog, settings: Settings) -> Re
         settings: builder.settings,
     };
     super::changelog_inference::infer(&mut plan);
+    super::key_texts::mark(&mut plan);
     Ok(plan)
 }
 

@@ -25,6 +25,7 @@ pub mod early_filter;
 pub mod explain;
 mod expressions;
 mod growth;
+mod key_texts;
 mod lower_aggregate;
 mod lower_grouping_sets;
 mod lower_interval;
@@ -64,9 +65,11 @@ pub struct StreamPlan {
 /// Settings that the engine and the shards read.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Longest time that a change waits for more changes of its key
-    /// (`table.exec.mini-batch.allow-latency`), microseconds.
+    /// How long a change waits for more changes of its key while rows keep coming, microseconds: where they were
+    /// combined well by then. A shard without rows to work on does not wait.
     pub flush_interval_us: u64,
+    /// How long a change waits at most, microseconds: `table.exec.mini-batch.allow-latency`, which sets both.
+    pub flush_latest_us: u64,
     /// Two-phase aggregation (`table.optimizer.agg-phase-strategy`: AUTO/TWO_PHASE or ONE_PHASE).
     pub two_phase: bool,
     /// A split without rows for this long is left out of the watermark
@@ -96,6 +99,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             flush_interval_us: 1_000,
+            flush_latest_us: 8_000,
             two_phase: true,
             idle_timeout_us: None,
             max_future_us: None,
@@ -185,6 +189,9 @@ pub struct SourceSpec {
     /// Indices into `table.ingest_schema()` that the connector must deliver (in this order): those
     /// that the query, computed columns, the watermark or the filter need.
     pub ingest: Vec<usize>,
+    /// Positions in `ingest` of texts that nothing but grouping keys reads: the connector may deliver them as
+    /// codes of a dictionary ([`crate::encoding`]).
+    pub key_texts: Vec<usize>,
     /// The connector delivers one more column behind these: what each row says (`Op::code`, TINYINT).
     pub has_ops: bool,
     /// Ingest adds one more column, the last: when the row was read (TIMESTAMP_LTZ(3)).

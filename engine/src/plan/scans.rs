@@ -216,6 +216,7 @@ fn narrow_to_ingest(
         quiet_timeout_us: None,
         table: table.clone(),
         ingest,
+        key_texts: Vec::new(),
         has_ops,
         has_processing_time,
         output: output

@@ -121,7 +121,10 @@ pub const WITHOUT_EFFECT: [(&str, &str); 14] = [
 /// Applies one `SET` to `settings`.
 pub fn apply_setting(settings: &mut Settings, option: &SetOption) -> Result<(), SqlError> {
     match option.key.as_str() {
-        FLUSH => settings.flush_interval_us = duration(option)?,
+        FLUSH => {
+            settings.flush_interval_us = duration(option)?;
+            settings.flush_latest_us = settings.flush_interval_us;
+        }
         PHASES => settings.two_phase = two_phase(option)?,
         IDLE | IDLE_FLINK => settings.idle_timeout_us = Some(duration(option)?).filter(|us| *us > 0),
         MAX_FUTURE => settings.max_future_us = Some(duration(option)?).filter(|us| *us > 0),

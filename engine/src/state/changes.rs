@@ -125,6 +125,10 @@ impl ChangeTracker {
     /// Notes that `groups` are about to be updated; must come before the update.
     pub fn touch(&mut self, state: &mut GroupState, groups: &[GroupIndex]) -> Result<(), ExecutionError> {
         self.flags.resize(state.len().max(self.flags.len()), 0);
+        let flags = self.flags.as_slice();
+        if groups.iter().all(|&group| flags[group as usize] & DIRTY != 0) {
+            return Ok(());
+        }
         let wants_old =
             self.options.emit_update_before || self.options.elide_unchanged || self.options.deletes;
         let mut read = Vec::new();

@@ -8,6 +8,7 @@
 //! until [`GroupTable::clear`], or until [`GroupTable::remove`] gives the last one another's place. The arena of rows is one `Vec`: growing it is a `realloc`, which on
 //! Linux moves page-table entries and not bytes once the arena is large.
 
+mod codes;
 mod lookup;
 mod removal;
 
@@ -15,6 +16,7 @@ pub use lookup::NO_GROUP;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 
+use crate::state::group_table::codes::Codes;
 use crate::state::hash::folded_multiply;
 use crate::state::interner::Interner;
 use crate::state::keys::{KeyField, KeyLayout, KeyPacker, Place, TEXT_INTERNED};
@@ -69,6 +71,7 @@ pub struct GroupTable {
     /// Of the run that is probed: the hash of each key, and the slot it leads to.
     hashes: Vec<u32>,
     found: Vec<Slot>,
+    codes: Codes,
 }
 
 impl GroupTable {
@@ -95,6 +98,7 @@ impl GroupTable {
             groups: 0,
             hashes: Vec::new(),
             found: Vec::new(),
+            codes: Codes::default(),
         }
     }
 
@@ -142,6 +146,9 @@ impl GroupTable {
         groups.clear();
         if self.layout.words == 0 {
             self.insert_global(rows, groups);
+            return;
+        }
+        if self.find_by_codes(packer, columns, groups) {
             return;
         }
         packer.pack(columns, rows, &mut self.interner);
@@ -408,6 +415,7 @@ impl GroupTable {
         self.slots.clear();
         self.rows.clear();
         self.interner.clear();
+        self.codes.forget();
         self.null_group = None;
         self.groups = 0;
     }
@@ -418,6 +426,7 @@ impl GroupTable {
             + self.rows.capacity() * size_of::<u64>()
             + self.hashes.capacity() * size_of::<u32>()
             + self.found.capacity() * size_of::<u64>()
+            + self.codes.allocated_bytes()
             + self.interner.allocated_bytes()
     }
 }

@@ -11,6 +11,7 @@ use arrow::array::{Array, ArrayRef, AsArray, GenericByteArray};
 use arrow::datatypes::{BinaryType, ByteArrayType, DataType, Decimal128Type, FieldRef, Utf8Type};
 use arrow_row::{RowConverter, SortField};
 
+use crate::encoding::{is_encoded, plain};
 use crate::state::interner::Interner;
 use crate::state::words::{append_words, word_bits};
 
@@ -167,13 +168,18 @@ impl KeyPacker {
         }
     }
 
-    /// Packs `rows` rows of `columns`, interning long texts in `interner`.
+    /// Packs `rows` rows of `columns`, texts or codes of texts, interning long texts in `interner`.
     pub fn pack(&mut self, columns: &[ArrayRef], rows: usize, interner: &mut Interner) {
         assert_eq!(
             columns.len(),
             self.layout.fields.len(),
             "invariant: one column per key field"
         );
+        if columns.iter().any(is_encoded) {
+            let plain = |column| plain(column).expect("invariant: a dictionary has its codes");
+            let columns: Vec<ArrayRef> = columns.iter().map(plain).collect();
+            return self.pack(&columns, rows, interner);
+        }
         self.words.clear();
         if let Some(converter) = &self.converter {
             let encoded = converter

@@ -78,7 +78,7 @@ impl ScenarioRun {
         let mut connectors = ConnectorConfig::default();
         let options = match source {
             RowSource::Memory => {
-                let batches = scenario_rows::batches(&wanted, rows).collect();
+                let batches = scenario_rows::batches(&wanted.encoded(), rows).collect();
                 connectors
                     .memory_tables
                     .insert(scenario.table_name().to_owned(), batches);

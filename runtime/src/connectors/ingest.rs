@@ -1,12 +1,13 @@
 //! What a source must deliver: the wanted columns of its table, decoded or from the connector.
 //!
 //! **Invariant.** Batches leave a source with exactly the columns of `SourceSpec::ingest`, in that
-//! order and with the declared types.
+//! order and with the declared types; texts that are only keys may be codes of a dictionary.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
+use engine::encoding;
 use engine::error::SqlError;
 use engine::formats::changelog;
 use engine::plan::SourceSpec;
@@ -19,6 +20,8 @@ pub struct IngestLayout {
     pub schema: SchemaRef,
     /// Those that are decoded from records.
     pub physical: SchemaRef,
+    /// Columns of `physical` that may be delivered as codes of a dictionary.
+    pub key_texts: Vec<usize>,
     /// The names of all columns that records have, in the order declared.
     pub declared: Vec<String>,
     /// Where each delivered column comes from.
@@ -43,11 +46,15 @@ impl IngestLayout {
             .filter(|column| column.kind.is_delivered())
             .collect();
         let mut physical = Vec::new();
+        let mut key_texts = Vec::new();
         let mut columns = Vec::new();
-        for &index in &source.ingest {
+        for (delivered, &index) in source.ingest.iter().enumerate() {
             let column = deliverable[index];
             match &column.kind {
                 TableColumnKind::Physical => {
+                    if source.key_texts.contains(&delivered) {
+                        key_texts.push(physical.len());
+                    }
                     columns.push(IngestColumn::Physical(physical.len()));
                     physical.push(column.field.clone());
                 }
@@ -73,6 +80,7 @@ impl IngestLayout {
             declared: declared.map(|column| column.field.name().clone()).collect(),
             schema: Arc::new(Schema::new(fields)),
             physical: Arc::new(Schema::new(physical)),
+            key_texts,
             columns,
         }
     }
@@ -96,8 +104,7 @@ impl IngestLayout {
                 IngestColumn::Physical(position) => rows.column(*position).clone(),
                 IngestColumn::Metadata(key) => metadata(key, self.schema.field(index).data_type(), count),
             });
-        let options = RecordBatchOptions::new().with_row_count(Some(count));
-        RecordBatch::try_new_with_options(self.schema.clone(), columns.collect(), &options)
+        encoding::encoded_rows(&self.schema, columns.collect(), count)
             .expect("invariant: decoded and metadata columns have the declared types")
     }
 }

@@ -7,7 +7,9 @@
 use std::sync::{Arc, Mutex};
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Schema};
 use engine::batch::Batch;
+use engine::encoding;
 use engine::plan::SourceSpec;
 use shards::clock::Nanos;
 use shards::connector::{ConnectorError, Sink, Source, SourcePoll, SplitId};
@@ -22,7 +24,8 @@ pub struct MemorySource {
 
 impl MemorySource {
     /// This shard's batches, cut to the columns that the source must deliver. The batches hold
-    /// either all columns of the table's ingest schema, or just its wanted ones, by name.
+    /// either all columns of the table's ingest schema, or just its wanted ones, by name; texts may lie in them
+    /// as codes of a dictionary.
     ///
     /// # Errors
     /// When a wanted column is missing from a batch, or has another type.
@@ -36,7 +39,7 @@ impl MemorySource {
         let mine = batches.iter().skip(shard).step_by(shards);
         let batches = mine.map(|batch| {
             let mut columns = Vec::with_capacity(source.ingest.len());
-            for &index in &source.ingest {
+            for (wanted, &index) in source.ingest.iter().enumerate() {
                 let field = schema.field(index);
                 let position = batch.schema_ref().index_of(field.name()).map_err(|_| {
                     ConnectorError::new(format!(
@@ -45,8 +48,15 @@ impl MemorySource {
                         field.name()
                     ))
                 })?;
-                let column = batch.column(position);
-                if column.data_type() != field.data_type() {
+                let failed = |error: arrow::error::ArrowError| ConnectorError::new(error.to_string());
+                let column = match source.key_texts.contains(&wanted) {
+                    true => batch.column(position).clone(),
+                    false => encoding::plain(batch.column(position)).map_err(failed)?,
+                };
+                let is_text = field.data_type() == &DataType::Utf8;
+                let fits = column.data_type() == field.data_type()
+                    || is_text && column.data_type() == &encoding::codes_type();
+                if !fits {
                     return Err(ConnectorError::new(format!(
                         "memory table '{}', column '{}': the batches hold {}, the table declares {}",
                         source.table.name,
@@ -55,10 +65,11 @@ impl MemorySource {
                         field.data_type()
                     )));
                 }
-                columns.push(position);
+                columns.push(column);
             }
-            batch
-                .project(&columns)
+            let wanted = source.ingest.iter().map(|&index| schema.field(index).clone());
+            let wanted = Arc::new(Schema::new(wanted.collect::<Vec<_>>()));
+            encoding::encoded_rows(&wanted, columns, batch.num_rows())
                 .map_err(|error| ConnectorError::new(error.to_string()))
         });
         Ok(MemorySource {

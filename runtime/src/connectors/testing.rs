@@ -56,6 +56,7 @@ pub fn source_spec(table: TableDefinition) -> SourceSpec {
         quiet_timeout_us: None,
         table: Arc::new(table),
         ingest: (0..columns).collect(),
+        key_texts: Vec::new(),
         has_ops: false,
         has_processing_time: false,
         output: Vec::new(),

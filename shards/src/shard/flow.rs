@@ -274,14 +274,22 @@ impl Shard {
         Ok(progress)
     }
 
-    /// Flushes what operators hold back, from the sources down; answers whether rows came out.
-    pub(super) fn flush_operators(&mut self, clock: &dyn Clock) -> Result<bool, ShardError> {
+    /// Flushes what operators hold back, from the sources down: all of it if the shard is `drained`, else where
+    /// it pays, or has not for long. Answers whether rows came out.
+    pub(super) fn flush_operators(&mut self, drained: bool, clock: &dyn Clock) -> Result<bool, ShardError> {
         let mut progress = false;
         let now = clock.now();
+        let latest = self.plan.settings.flush_latest_us.saturating_mul(1_000);
         for id in 0..self.nodes.len() {
             let node = &self.nodes[id];
-            let holds = node.is_flush_due(now) && !node.firing && matches!(node.role, Role::Operator(_));
-            if holds && !self.is_blocked(id) {
+            let Role::Operator(operator) = &node.role else {
+                continue;
+            };
+            let may_wait = || {
+                node.flush_every == 0 && now.saturating_sub(node.flushed) < latest && !operator.flush_pays()
+            };
+            let holds = node.is_flush_due(now) && !node.firing;
+            if holds && (drained || !may_wait()) && !self.is_blocked(id) {
                 progress |= self.flush_node(id, clock)?;
             }
         }
@@ -291,6 +299,7 @@ impl Shard {
     fn flush_node(&mut self, id: NodeId, clock: &dyn Clock) -> Result<bool, ShardError> {
         let mut emitted = false;
         self.nodes[id].held_since = None;
+        self.nodes[id].flushed = clock.now();
         self.drive(id, clock, |operator, output| {
             operator.flush(output)?;
             emitted = !output.is_empty();

@@ -37,6 +37,8 @@ pub(crate) struct Node {
     pub(crate) flush_every: Nanos,
     /// When the oldest row came that is held back for so long.
     pub(crate) held_since: Option<Nanos>,
+    /// When it was last flushed.
+    pub(crate) flushed: Nanos,
     pub(crate) answers_for_windows: bool,
     /// Its input has ended and it has answered: it holds nothing any more.
     pub(crate) spent: bool,
@@ -98,6 +100,7 @@ impl Node {
             flushes: flushes_at_intervals(kind),
             flush_every: flush_interval(kind),
             held_since: None,
+            flushed: 0,
             answers_for_windows: crate::profile::answers_for_windows(kind),
             spent: false,
             name,

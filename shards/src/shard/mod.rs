@@ -215,7 +215,7 @@ impl Shard {
         let due = now.saturating_sub(self.last_flush) >= interval;
         if !progress || due {
             self.last_flush = now;
-            progress |= self.flush_operators(clock)?;
+            progress |= self.flush_operators(!progress, clock)?;
             self.flush_sinks()?;
             self.publish_counters();
         }

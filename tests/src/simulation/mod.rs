@@ -204,8 +204,10 @@ pub(crate) fn sources(plan: &StreamPlan) -> usize {
 /// that of any split that still has rows, so that no row is late.
 pub(crate) fn with_settings(plan: &Arc<StreamPlan>, flush_interval_us: u64, luck: &Luck) -> Arc<StreamPlan> {
     const IDLE_US: u64 = 2_000_000;
+    const FLUSH_LATEST: u64 = 8;
     let mut plan = StreamPlan::clone(plan);
     plan.settings.flush_interval_us = flush_interval_us;
+    plan.settings.flush_latest_us = flush_interval_us * FLUSH_LATEST;
     plan.settings.idle_timeout_us = luck.has(Fault::LingeringSplits).then_some(IDLE_US);
     Arc::new(plan)
 }

@@ -61,6 +61,10 @@ impl Operator for Watched {
         Ok(firing)
     }
 
+    fn flush_pays(&self) -> bool {
+        self.inner.flush_pays()
+    }
+
     fn flush(&mut self, out: &mut Output) -> Result<(), ExecutionError> {
         self.inner.flush(out)
     }

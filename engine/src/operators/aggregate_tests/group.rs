@@ -235,6 +235,45 @@ fn a_flush_emits_a_changed_key_once_and_an_unchanged_one_not_at_all() {
 }
 
 #[test]
+fn a_flush_pays_where_many_rows_came_to_few_changes() {
+    let calls = plain_calls();
+    let spec = GroupAggregateSpec {
+        keys: vec![0],
+        calls: calls.clone(),
+        emit: Emit::Changes,
+        input_is_partial: false,
+        input_retracts: false,
+        emit_update_before: true,
+        ttl_us: None,
+    };
+    let owner = GroupAggregate::new(&spec, schema(), output_schema(&[0], &calls, &[]), false).unwrap();
+    let partial = local_group_schema(&spec, &schema()).unwrap();
+    let local = LocalGroupAggregate::new(&spec, schema(), partial).unwrap();
+    let operators: [Box<dyn Operator>; 2] = [Box::new(owner), Box::new(local)];
+    let rows = |number: i64| Row {
+        number: Some(number),
+        ..random_row(&mut random(1), 0)
+    };
+    for mut operator in operators {
+        let mut out = Output::new();
+        let mut process = |operator: &mut Box<dyn Operator>, rows: &[Row]| {
+            operator.process(0, batch(rows, false), &mut out).unwrap();
+            let pays = operator.flush_pays();
+            operator.flush(&mut out).unwrap();
+            pays
+        };
+        let (few, many): (Vec<Row>, Vec<Row>) =
+            ((0..7).map(|_| rows(1)).collect(), (0..100).map(rows).collect());
+        assert!(!process(&mut operator, &many), "every row is a change");
+        assert!(
+            !process(&mut operator, &few),
+            "a flush forgets what was held before it"
+        );
+        assert!(process(&mut operator, &[few.clone(), few].concat()));
+    }
+}
+
+#[test]
 fn a_global_aggregate_over_nothing_is_one_row_on_one_shard() {
     let calls = plain_calls();
     for emit in [Emit::Changes, Emit::Final] {

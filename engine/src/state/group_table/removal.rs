@@ -12,6 +12,7 @@ impl GroupTable {
             (group as usize) < self.groups && self.layout.words > 0,
             "invariant: only a keyed group that is there is forgotten"
         );
+        self.codes.forget();
         let last = self.groups as GroupIndex - 1;
         if self.null_group == Some(group) {
             self.null_group = None;

@@ -8,14 +8,16 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use engine::encoding;
 use engine::sql::suggest;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::schema::types::SchemaDescriptor;
 use shards::connector::ConnectorError;
 
@@ -109,7 +111,7 @@ impl ParquetFile {
     }
 
     /// The rows of these row groups from `place` on, with the columns of `wanted`; of them, those that
-    /// `filter` keeps.
+    /// `filter` keeps. Columns of `key_texts` come as codes from the row groups that have them so.
     ///
     /// # Errors
     /// When the file cannot be opened any more.
@@ -119,6 +121,7 @@ impl ParquetFile {
         place: ParquetPlace,
         wanted: &SchemaRef,
         filter: Option<&PushedFilter>,
+        key_texts: &[usize],
     ) -> Result<ParquetRows, ConnectorError> {
         let columns = self.match_columns(wanted).map_err(ConnectorError::new)?;
         let file = File::open(&self.path)
@@ -139,6 +142,7 @@ impl ParquetFile {
             order: order.collect(),
             wanted: Arc::clone(wanted),
             filter: filter.cloned(),
+            key_texts: key_texts.iter().map(|&text| columns[text]).collect(),
             row_groups,
             place,
             reader: None,
@@ -165,6 +169,8 @@ pub struct ParquetRows {
     order: Vec<usize>,
     wanted: SchemaRef,
     filter: Option<PushedFilter>,
+    /// The columns of the file that may come as codes.
+    key_texts: Vec<usize>,
     row_groups: Vec<usize>,
     place: ParquetPlace,
     reader: Option<ParquetRecordBatchReader>,
@@ -200,12 +206,15 @@ impl ParquetRows {
         };
         let mut columns = Vec::with_capacity(self.order.len());
         for (field, &position) in self.wanted.fields().iter().zip(&self.order) {
-            let column = cast_column(
-                &self.source.path,
-                rows.column(position),
-                field.name(),
-                field.data_type(),
-            )?;
+            let column = match encoding::is_encoded(rows.column(position)) {
+                true => Arc::clone(rows.column(position)),
+                false => cast_column(
+                    &self.source.path,
+                    rows.column(position),
+                    field.name(),
+                    field.data_type(),
+                )?,
+            };
             if !field.is_nullable() && column.null_count() > 0 {
                 return Err(ConnectorError::new(format!(
                     "{}, column '{}': a value is NULL, the table declares NOT NULL",
@@ -215,10 +224,9 @@ impl ParquetRows {
             }
             columns.push(column);
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.wanted), columns, &options)
-            .map_err(|error| self.failed(&error))?;
-        Ok(Some(batch))
+        encoding::encoded_rows(&self.wanted, columns, rows.num_rows())
+            .map(Some)
+            .map_err(|error| self.failed(&error))
     }
 
     /// The next rows as the file has them.
@@ -249,7 +257,7 @@ impl ParquetRows {
 
     fn open(&self, group: usize) -> Result<ParquetRecordBatchReader, ConnectorError> {
         let file = self.file.try_clone().map_err(|error| self.failed(&error))?;
-        let metadata = self.source.metadata.clone();
+        let metadata = self.metadata_with_codes(group)?;
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
             .with_projection(self.mask.clone())
             .with_row_groups(vec![group])
@@ -261,9 +269,45 @@ impl ParquetRows {
         builder.build().map_err(|error| self.failed(&error))
     }
 
+    /// The file's metadata, with those columns as codes that row group `group` keeps so.
+    fn metadata_with_codes(&self, group: usize) -> Result<ArrowReaderMetadata, ConnectorError> {
+        let metadata = &self.source.metadata;
+        let chunks = metadata.metadata().row_group(group).columns();
+        let schema = metadata.schema();
+        let mut fields = schema.fields().to_vec();
+        let mut is_changed = false;
+        for &text in &self.key_texts {
+            // Without nested columns in front, chunks lie as columns do.
+            let is_text = fields[text].data_type() == &DataType::Utf8;
+            let chunk = chunks.iter().find(|chunk| {
+                let path = chunk.column_path().parts();
+                path.len() == 1 && path[0] == *fields[text].name()
+            });
+            if is_text && chunk.is_some_and(holds_codes) {
+                let field = fields[text].as_ref().clone();
+                fields[text] = Arc::new(field.with_data_type(encoding::codes_type()));
+                is_changed = true;
+            }
+        }
+        if !is_changed {
+            return Ok(metadata.clone());
+        }
+        let options = ArrowReaderOptions::new()
+            .with_skip_arrow_metadata(true)
+            .with_schema(Arc::new(Schema::new(fields)));
+        ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
+            .map_err(|error| self.failed(&error))
+    }
+
     fn failed(&self, error: &dyn std::fmt::Display) -> ConnectorError {
         ConnectorError::new(format!("cannot read {}: {error}", self.source.path.display()))
     }
+}
+
+/// Whether a column chunk has a dictionary, and mostly codes of it: a writer that finds a dictionary too large
+/// goes on with the values themselves, which take more than a few bytes each.
+fn holds_codes(chunk: &ColumnChunkMetaData) -> bool {
+    chunk.dictionary_page_offset().is_some() && chunk.uncompressed_size() < 4 * chunk.num_values()
 }
 
 /// `column` of the file as the type that the table declares.

@@ -578,6 +578,7 @@ mod tests {
                 super::super::parquet::ParquetPlace::default(),
                 &schema(),
                 None,
+                &[],
             )
             .unwrap()
             .read()

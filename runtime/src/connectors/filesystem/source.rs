@@ -295,7 +295,15 @@ impl FilesystemSource {
                     row: piece.from as usize,
                 };
                 let groups = vec![piece.number as usize];
-                Reader::Parquet(file.read(groups, place, &self.layout.physical, self.filter.as_ref())?)
+                let layout = &self.layout;
+                let rows = file.read(
+                    groups,
+                    place,
+                    &layout.physical,
+                    self.filter.as_ref(),
+                    &layout.key_texts,
+                );
+                Reader::Parquet(rows?)
             }
             (content, resume) => unreachable!("invariant: {content:?} is never resumed at {resume:?}"),
         };

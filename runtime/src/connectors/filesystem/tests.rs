@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, Int64Type};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
 use engine::compile::compile;
+use engine::encoding;
 use engine::plan::{NodeKind, SourceSpec, SourceWatermark};
 use shards::connector::{ConnectorError, Source, SourcePoll};
 
@@ -228,6 +229,53 @@ fn parquet_row_groups_are_dealt_over_shards_and_columns_cast_to_the_declared_typ
     for shards in 1..=7 {
         let mut sources = sources(&path, &[("format", "parquet")], shards).unwrap();
         assert_eq!(drain_all(&mut sources, 4), expected(95), "{shards} shards");
+    }
+}
+
+#[test]
+fn texts_that_are_only_keys_come_as_codes_from_row_groups_that_keep_codes() {
+    let directory = TemporaryDirectory::create();
+    let path = directory.path().join("keys.parquet");
+    // A row group each: of few texts and NULL, and of as many texts as rows.
+    let few = |row: usize| (!row.is_multiple_of(7)).then(|| format!("text number {}", row % 5));
+    let names = (0..2_000).map(|row| {
+        if row < 1_000 {
+            few(row)
+        } else {
+            Some(format!("the only text {row}"))
+        }
+    });
+    let names: StringArray = names.collect();
+    let batch = RecordBatch::try_from_iter([("name", Arc::new(names.clone()) as _)]).unwrap();
+    let properties = ::parquet::file::properties::WriterProperties::builder()
+        .set_max_row_group_row_count(Some(1_000))
+        .build();
+    let file = std::fs::File::create(&path).unwrap();
+    let mut writer = ::parquet::arrow::ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let file = ParquetFile::load(&path).unwrap();
+    let read = |key_texts: &[usize]| {
+        let place = parquet::ParquetPlace::default();
+        let mut rows = file
+            .read(vec![0, 1], place, &batch.schema(), None, key_texts)
+            .unwrap();
+        let mut groups = Vec::new();
+        while let Some(rows) = rows.read().unwrap() {
+            groups.push(rows.column(0).clone());
+        }
+        groups
+    };
+    for (key_texts, encoded) in [(&[0][..], [true, false]), (&[], [false, false])] {
+        let groups = read(key_texts);
+        assert_eq!(
+            groups.iter().map(encoding::is_encoded).collect::<Vec<_>>(),
+            encoded
+        );
+        for (number, group) in groups.iter().enumerate() {
+            let plain = encoding::plain(group).unwrap();
+            assert_eq!(plain.as_string::<i32>(), &names.slice(number * 1_000, 1_000));
+        }
     }
 }
 

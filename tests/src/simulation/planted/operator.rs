@@ -145,6 +145,10 @@ impl Operator for Mistaken {
         self.inner.resume(out)
     }
 
+    fn flush_pays(&self) -> bool {
+        self.inner.flush_pays()
+    }
+
     fn flush(&mut self, out: &mut Output) -> Result<(), ExecutionError> {
         self.inner.flush(out)?;
         if self.bug == Bug::PartialLostAtFlush && self.is_local() {
