@@ -15,6 +15,7 @@ use crate::functions::{Functions, positional};
 use crate::plan::aggregate_calls::CallLowering;
 use crate::plan::builder::{Builder, MapOutput, names_of, plain_column, planning_error};
 use crate::plan::lower_interval::interval_us;
+use crate::plan::lower_lead::is_lead;
 use crate::plan::lowered::{ColumnSource, Lowered, schema_of};
 use crate::plan::partitioner::{self, KeyedOperator};
 use crate::plan::{NodeKind, OverAggregateSpec, OverFrame, PlanNode, StateGrowth};
@@ -33,7 +34,9 @@ impl Builder<'_> {
         let width = logical.fields().len();
         // Columns of the calls are filled in as their operator is added.
         let mut call_columns = vec![None; functions.len()];
-        for first in 0..functions.len() {
+        let mut order: Vec<usize> = (0..functions.len()).collect();
+        order.sort_by_key(|&index| is_lead(&functions[index]));
+        for first in order {
             if call_columns[first].is_some() {
                 continue;
             }
@@ -45,7 +48,10 @@ impl Builder<'_> {
                 .iter()
                 .map(|&index| window.schema.fields()[width + index].clone())
                 .collect::<Vec<_>>();
-            let (next, columns) = self.add_over(lowered, logical, &calls, &results)?;
+            let (next, columns) = match is_lead(calls[0]) {
+                true => self.add_lead(lowered, logical, &calls, &results)?,
+                false => self.add_over(lowered, logical, &calls, &results)?,
+            };
             lowered = next;
             for (&index, column) in same.iter().zip(columns) {
                 call_columns[index] = Some(column);
@@ -76,7 +82,13 @@ impl Builder<'_> {
         let (aggregate, whole) = match name {
             "row_number" => (known("count"), true),
             "lag" => (Some(positional::lag()), true),
-            "first_value" | "last_value" => (known(name), false),
+            "lead" => {
+                // Its answer does not depend on the frame: all of one partition share an operator.
+                let mut call = function.clone();
+                call.params.window_frame = WindowFrame::new(Some(true));
+                return Ok(call);
+            }
+            "first_value" | "last_value" | "nth_value" => (known(name), false),
             "rank" | "dense_rank" => {
                 return Err(self
                     .error(format!("{}() needs a bound on a stream", name.to_uppercase()))
@@ -85,9 +97,7 @@ impl Builder<'_> {
             _ => {
                 return Err(self
                     .error(format!("{}() OVER is not supported", name.to_uppercase()))
-                    .hint(
-                        "LAG, ROW_NUMBER, FIRST_VALUE, LAST_VALUE and aggregates look at the rows before",
-                    ));
+                    .hint("use LAG, LEAD, ROW_NUMBER, FIRST_VALUE, LAST_VALUE, NTH_VALUE or an aggregate"));
             }
         };
         let aggregate = aggregate.expect("invariant: the library has this aggregate");
@@ -188,7 +198,7 @@ impl Builder<'_> {
     }
 
     /// OVER runs in event time: ORDER BY must be the event-time column, ascending.
-    fn over_time_column(
+    pub(super) fn over_time_column(
         &self,
         input: &Lowered,
         logical: &DFSchema,
@@ -242,9 +252,14 @@ impl Builder<'_> {
 }
 
 /// What calls of one operator share.
-fn over_key(function: &WindowFunction) -> (&[Expr], &[Sort], &WindowFrame) {
+fn over_key(function: &WindowFunction) -> (bool, &[Expr], &[Sort], &WindowFrame) {
     let params = &function.params;
-    (&params.partition_by, &params.order_by, &params.window_frame)
+    (
+        is_lead(function),
+        &params.partition_by,
+        &params.order_by,
+        &params.window_frame,
+    )
 }
 
 /// The aggregate call that a window function is by now.
