@@ -5,15 +5,16 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::FieldRef;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{NullTreatment, WindowFunction};
-use datafusion_expr::{Expr, WindowFunctionDefinition, cast};
+use datafusion_expr::{Expr, ExprSchemable, WindowFunctionDefinition, cast};
 use datafusion_physical_expr::expressions::Column;
 
 use crate::changelog::Changelog;
 use crate::error::SqlError;
 use crate::plan::builder::{Builder, MapOutput, names_of, planning_error};
+use crate::plan::display::sql_types;
 use crate::plan::lowered::{Lowered, schema_of};
 use crate::plan::partitioner::{self, KeyedOperator};
 use crate::plan::{LeadCall, LeadSpec, NodeKind, PlanNode, StateGrowth};
@@ -22,7 +23,7 @@ use crate::plan::{LeadCall, LeadSpec, NodeKind, PlanNode, StateGrowth};
 const OFFSET_MAX: i64 = 1_000_000;
 
 /// Whether the function is LEAD.
-pub(super) fn is_lead(function: &WindowFunction) -> bool {
+pub(crate) fn is_lead(function: &WindowFunction) -> bool {
     matches!(&function.fun, WindowFunctionDefinition::WindowUDF(udf) if udf.name() == "lead")
 }
 
@@ -36,6 +37,11 @@ impl Builder<'_> {
         results: &[FieldRef],
     ) -> Result<(Lowered, Vec<usize>), SqlError> {
         let params = &functions[0].params;
+        if self.is_behind_lead(input.node) {
+            return Err(self
+                .error("LEADs of one SELECT need the same PARTITION BY: behind one, rows have no order left")
+                .hint("write the other LEAD in a query of its own, and join the two"));
+        }
         let time_column = self.over_time_column(&input, logical, &params.order_by)?;
         let physical = self.physical_schema(logical, &input);
         let node_schema = self.nodes[input.node].schema.clone();
@@ -65,7 +71,10 @@ impl Builder<'_> {
             }
             let default = match arguments.get(2) {
                 Some(Expr::Literal(value, _)) if value.is_null() => None,
-                Some(default) => Some(column(&cast(default.clone(), result.data_type().clone()))?),
+                Some(default) => {
+                    self.check_lead_default(default, logical, result.data_type())?;
+                    Some(column(&cast(default.clone(), result.data_type().clone()))?)
+                }
                 None => None,
             };
             calls.push(LeadCall {
@@ -120,10 +129,31 @@ impl Builder<'_> {
         Ok((lowered, columns))
     }
 
+    /// The default is of the argument's kind: a text that is no number would fail in the middle of a stream.
+    fn check_lead_default(
+        &self,
+        default: &Expr,
+        logical: &DFSchema,
+        wanted: &DataType,
+    ) -> Result<(), SqlError> {
+        let found = default.get_type(logical).map_err(planning_error)?;
+        let fits = found == *wanted || (found.is_numeric() && wanted.is_numeric());
+        match fits {
+            true => Ok(()),
+            false => Err(self
+                .error(format!(
+                    "the default of LEAD is {}, and its argument is {}",
+                    sql_types(&found.to_string()),
+                    sql_types(&wanted.to_string())
+                ))
+                .hint("bring it to the argument's type with CAST(… AS …)")),
+        }
+    }
+
     fn lead_offset(&self, argument: Option<&Expr>) -> Result<usize, SqlError> {
         let offset = match argument {
             None => Some(1),
-            Some(Expr::Literal(value, _)) => match value.cast_to(&arrow::datatypes::DataType::Int64) {
+            Some(Expr::Literal(value, _)) => match value.cast_to(&DataType::Int64) {
                 Ok(ScalarValue::Int64(offset)) => offset,
                 _ => None,
             },

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{AggregateFunction as LogicalCall, Sort, WindowFunction};
 use datafusion_expr::{
@@ -18,7 +19,7 @@ use crate::plan::lower_interval::interval_us;
 use crate::plan::lower_lead::is_lead;
 use crate::plan::lowered::{ColumnSource, Lowered, schema_of};
 use crate::plan::partitioner::{self, KeyedOperator};
-use crate::plan::{NodeKind, OverAggregateSpec, OverFrame, PlanNode, StateGrowth};
+use crate::plan::{NodeId, NodeKind, OverAggregateSpec, OverFrame, PlanNode, StateGrowth};
 use crate::sql::statement::Emit;
 
 impl Builder<'_> {
@@ -88,7 +89,11 @@ impl Builder<'_> {
                 call.params.window_frame = WindowFrame::new(Some(true));
                 return Ok(call);
             }
-            "first_value" | "last_value" | "nth_value" => (known(name), false),
+            "nth_value" => {
+                self.check_nth(function.params.args.get(1))?;
+                (known(name), false)
+            }
+            "first_value" | "last_value" => (known(name), false),
             "rank" | "dense_rank" => {
                 return Err(self
                     .error(format!("{}() needs a bound on a stream", name.to_uppercase()))
@@ -116,13 +121,27 @@ impl Builder<'_> {
         Ok(call)
     }
 
+    /// `NTH_VALUE(x, n)` counts from 1, from the front of the frame.
+    fn check_nth(&self, number: Option<&Expr>) -> Result<(), SqlError> {
+        let number = match number {
+            Some(Expr::Literal(value, _)) => value.cast_to(&DataType::Int64).ok(),
+            _ => None,
+        };
+        match number {
+            Some(ScalarValue::Int64(Some(1..))) => Ok(()),
+            _ => Err(self
+                .error("the second argument of NTH_VALUE is a number from 1 on")
+                .hint("NTH_VALUE(x, 1) is the first value of the frame; LAST_VALUE(x) the last")),
+        }
+    }
+
     /// Adds one operator for calls that share partition, order and frame; answers their columns.
     fn add_over(
         &mut self,
         input: Lowered,
         logical: &DFSchema,
         functions: &[&WindowFunction],
-        results: &[arrow::datatypes::FieldRef],
+        results: &[FieldRef],
     ) -> Result<(Lowered, Vec<usize>), SqlError> {
         let params = &functions[0].params;
         let time_column = self.over_time_column(&input, logical, &params.order_by)?;
@@ -208,6 +227,9 @@ impl Builder<'_> {
         let name = event_time.map(|column| self.nodes[input.node].schema.field(column).name().clone());
         let hint = match &name {
             Some(name) => format!("write ORDER BY `{name}`"),
+            None if self.is_behind_lead(input.node) => {
+                "behind LEAD rows have no order of time: write what follows over the same table, and join the two".to_string()
+            }
             None => "declare WATERMARK FOR a time column in CREATE TABLE and order by it".to_string(),
         };
         let refuse = |message: &str| Err(self.error(message).hint(hint.clone()));
@@ -223,6 +245,14 @@ impl Builder<'_> {
             [_] => refuse("OVER must be ordered by event time ascending: a stream only moves forward"),
             _ => refuse("OVER must be ordered by the event-time column alone"),
         }
+    }
+
+    /// Whether rows come out of LEAD, perhaps computed upon since.
+    pub(super) fn is_behind_lead(&self, mut node: NodeId) -> bool {
+        while let (NodeKind::Map(_), [input]) = (&self.nodes[node].kind, self.nodes[node].inputs.as_slice()) {
+            node = *input;
+        }
+        matches!(self.nodes[node].kind, NodeKind::Lead(_))
     }
 
     fn over_frame(&self, frame: &WindowFrame) -> Result<OverFrame, SqlError> {

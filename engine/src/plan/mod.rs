@@ -30,7 +30,7 @@ mod lower_grouping_sets;
 mod lower_interval;
 mod lower_join;
 pub(crate) mod lower_late;
-mod lower_lead;
+pub(crate) mod lower_lead;
 mod lower_over;
 mod lower_rank;
 mod lower_scan;

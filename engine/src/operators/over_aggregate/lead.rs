@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::kernels::zip::zip;
 use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
@@ -79,11 +79,9 @@ impl Lead {
 
     /// The partition of each row.
     fn partitions_of(&mut self, rows: &RecordBatch) -> Vec<u32> {
-        let keys = self.spec.partition.iter();
-        let keys: Vec<ArrayRef> = keys.map(|&key| rows.column(key).clone()).collect();
-        let mut partitions = Vec::with_capacity(rows.num_rows());
-        self.partitions
-            .find_or_insert(&mut self.packer, &keys, rows.num_rows(), &mut partitions);
+        let partitions = self
+            .partitions
+            .groups_of(&mut self.packer, &self.spec.partition, rows);
         self.held.resize_with(self.partitions.len(), VecDeque::new);
         partitions
     }
@@ -188,9 +186,14 @@ impl Operator for Lead {
 
     fn resume(&mut self, out: &mut Output) -> Result<Firing, ExecutionError> {
         let before = out.rows();
-        while out.rows() - before < FIRING_QUANTUM_ROWS {
+        // Rows that are only taken in are work as well.
+        let mut taken = 0;
+        while taken + (out.rows() - before) < FIRING_QUANTUM_ROWS {
             match self.waiting.take(self.watermark, BATCH_ROWS_MAX)? {
-                Some(ready) => self.answer(ready, out)?,
+                Some(ready) => {
+                    taken += ready.rows.num_rows();
+                    self.answer(ready, out)?;
+                }
                 None if self.watermark == WATERMARK_END && self.answer_last(out)? => {}
                 None => return Ok(Firing::Done),
             }
@@ -235,7 +238,7 @@ impl Operator for Lead {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{AsArray, Int64Array, TimestampMicrosecondArray};
+    use arrow::array::{ArrayRef, AsArray, Int64Array, TimestampMicrosecondArray};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
 
     use crate::plan::LeadCall;

@@ -2,7 +2,7 @@
 //!
 //! `syntax` lowers Flink's spellings, `context` answers what tables and functions there are, `relations` plans
 //! window TVFs, `unnest` arrays, `temporal` marks temporal joins, `types` the types of CAST, `casts` prints values as
-//! Flink does, `set_operations`, `exists` and `not_in` mend what DataFusion means differently, `late_data` splits off what `LATE DATA TO` asks for, `optimizer` holds the hand-picked
+//! Flink does, `set_operations`, `exists` and `not_in` mend what DataFusion means differently, `late_data` splits off what `LATE DATA TO` asks for, `lead_last` orders OVERs, `optimizer` holds the hand-picked
 //! rules, `errors` turns DataFusion's errors into ours, with a place in the text.
 
 mod casts;
@@ -11,6 +11,7 @@ pub(crate) mod errors;
 mod exists;
 mod inserts;
 pub(crate) mod late_data;
+mod lead_last;
 mod not_in;
 mod optimizer;
 mod relations;
@@ -70,6 +71,7 @@ impl<'a> QueryPlanner<'a> {
             .and_then(set_operations::lower)
             .and_then(exists::lower)
             .and_then(not_in::lower)
+            .and_then(lead_last::lower)
             .and_then(|plan| late_data::mark(plan, query.late.as_ref()))
             .and_then(analyze)
             .and_then(optimizer::optimize)
