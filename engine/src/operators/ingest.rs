@@ -489,6 +489,7 @@ mod tests {
                 watermark: None,
                 primary_key: Vec::new(),
                 options: Vec::new(),
+                rows: None,
             }),
             ingest: vec![0, 1],
             has_ops: false,

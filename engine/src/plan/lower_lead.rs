@@ -39,7 +39,10 @@ impl Builder<'_> {
         let params = &functions[0].params;
         if self.is_behind_lead(input.node) {
             return Err(self
-                .error("LEADs of one SELECT need the same PARTITION BY: behind one, rows have no order left")
+                .error_at(
+                    &["LEAD"],
+                    "LEADs of one SELECT need the same PARTITION BY: behind one, rows have no order left",
+                )
                 .hint("write the other LEAD in a query of its own, and join the two"));
         }
         let time_column = self.over_time_column(&input, logical, &params.order_by)?;
@@ -66,7 +69,7 @@ impl Builder<'_> {
             let arguments = &function.params.args;
             if function.params.null_treatment == Some(NullTreatment::IgnoreNulls) {
                 return Err(self
-                    .error("LEAD … IGNORE NULLS is not supported")
+                    .error_at(&["IGNORE NULLS"], "LEAD … IGNORE NULLS is not supported")
                     .hint("filter the NULLs out in a sub-query below"));
             }
             let default = match arguments.get(2) {
@@ -91,7 +94,7 @@ impl Builder<'_> {
         }
         let node = self.nodes[lowered.node].clone();
         if node.changelog.has_ops() {
-            return Err(self.error("OVER on a changing input is not supported yet"));
+            return Err(self.error_at(&["LEAD"], "OVER on a changing input is not supported yet"));
         }
         let key_names = names_of(&node.schema, &partition);
         let partitioning = partitioner::select(&KeyedOperator {
@@ -141,11 +144,14 @@ impl Builder<'_> {
         match fits {
             true => Ok(()),
             false => Err(self
-                .error(format!(
-                    "the default of LEAD is {}, and its argument is {}",
-                    sql_types(&found.to_string()),
-                    sql_types(&wanted.to_string())
-                ))
+                .error_at(
+                    &["LEAD"],
+                    format!(
+                        "the default of LEAD is {}, and its argument is {}",
+                        sql_types(&found.to_string()),
+                        sql_types(&wanted.to_string())
+                    ),
+                )
                 .hint("bring it to the argument's type with CAST(… AS …)")),
         }
     }
@@ -161,8 +167,11 @@ impl Builder<'_> {
         };
         let offset = offset.filter(|offset| (0..=OFFSET_MAX).contains(offset));
         offset.map(|offset| offset as usize).ok_or_else(|| {
-            self.error(format!("the offset of LEAD is a number from 0 to {OFFSET_MAX}"))
-                .hint("LEAD looks ahead and LAG looks back")
+            self.error_at(
+                &["LEAD"],
+                format!("the offset of LEAD is a number from 0 to {OFFSET_MAX}"),
+            )
+            .hint("LEAD looks ahead and LAG looks back")
         })
     }
 }

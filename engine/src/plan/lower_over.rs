@@ -20,6 +20,7 @@ use crate::plan::lower_lead::is_lead;
 use crate::plan::lowered::{ColumnSource, Lowered, schema_of};
 use crate::plan::partitioner::{self, KeyedOperator};
 use crate::plan::{NodeId, NodeKind, OverAggregateSpec, OverFrame, PlanNode, StateGrowth};
+use crate::sql::places::column_position;
 use crate::sql::statement::Emit;
 
 impl Builder<'_> {
@@ -96,12 +97,18 @@ impl Builder<'_> {
             "first_value" | "last_value" => (known(name), false),
             "rank" | "dense_rank" => {
                 return Err(self
-                    .error(format!("{}() needs a bound on a stream", name.to_uppercase()))
+                    .error_at(
+                        &[name],
+                        format!("{}() needs a bound on a stream", name.to_uppercase()),
+                    )
                     .hint("put it into a sub-query and filter on it: … WHERE rank_number <= 10 is a Top-N"));
             }
             _ => {
                 return Err(self
-                    .error(format!("{}() OVER is not supported", name.to_uppercase()))
+                    .error_at(
+                        &[name],
+                        format!("{}() OVER is not supported", name.to_uppercase()),
+                    )
                     .hint("use LAG, LEAD, ROW_NUMBER, FIRST_VALUE, LAST_VALUE, NTH_VALUE or an aggregate"));
             }
         };
@@ -130,7 +137,10 @@ impl Builder<'_> {
         match number {
             Some(ScalarValue::Int64(Some(1..))) => Ok(()),
             _ => Err(self
-                .error("the second argument of NTH_VALUE is a number from 1 on")
+                .error_at(
+                    &["NTH_VALUE"],
+                    "the second argument of NTH_VALUE is a number from 1 on",
+                )
                 .hint("NTH_VALUE(x, 1) is the first value of the frame; LAST_VALUE(x) the last")),
         }
     }
@@ -183,7 +193,7 @@ impl Builder<'_> {
         }
         let node = self.nodes[lowered.node].clone();
         if node.changelog.has_ops() {
-            return Err(self.error("OVER on a changing input is not supported yet"));
+            return Err(self.error_at(&["OVER"], "OVER on a changing input is not supported yet"));
         }
         let key_names = names_of(&node.schema, &partition);
         let partitioning = partitioner::select(&KeyedOperator {
@@ -232,7 +242,13 @@ impl Builder<'_> {
             }
             None => "declare WATERMARK FOR a time column in CREATE TABLE and order by it".to_string(),
         };
-        let refuse = |message: &str| Err(self.error(message).hint(hint.clone()));
+        let refuse = |message: &str| {
+            let error = match order_by.first().and_then(|sort| column_position(&sort.expr)) {
+                Some(place) => SqlError::new(message).at(place),
+                None => self.error_at(&["OVER"], message),
+            };
+            Err(error.hint(hint.clone()))
+        };
         match order_by {
             [Sort { expr, asc: true, .. }] => {
                 let column = plain_column(expr, logical).and_then(|index| input.physical(index));
@@ -258,10 +274,16 @@ impl Builder<'_> {
     fn over_frame(&self, frame: &WindowFrame) -> Result<OverFrame, SqlError> {
         if frame.end_bound != WindowFrameBound::CurrentRow {
             return Err(self
-                .error("an OVER frame must end at CURRENT ROW: rows that follow have not arrived yet")
+                .error_at(
+                    &["FOLLOWING", "OVER"],
+                    "an OVER frame must end at CURRENT ROW: rows that follow have not arrived yet",
+                )
                 .hint("write … BETWEEN n PRECEDING AND CURRENT ROW"));
         }
-        let refuse = || self.error(format!("this OVER frame is not supported: {frame}"));
+        let refuse = || {
+            let words = ["ROWS BETWEEN", "RANGE BETWEEN", "ROWS", "RANGE", "OVER"];
+            self.error_at(&words, format!("this OVER frame is not supported: {frame}"))
+        };
         match (&frame.units, &frame.start_bound) {
             (WindowFrameUnits::Rows, WindowFrameBound::CurrentRow) => Ok(OverFrame::Rows(Some(0))),
             (WindowFrameUnits::Range, WindowFrameBound::CurrentRow) => Ok(OverFrame::Range(Some(0))),

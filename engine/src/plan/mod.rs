@@ -38,6 +38,7 @@ mod lower_sink;
 mod lower_sort;
 mod lower_temporal;
 pub(crate) mod lower_unnest;
+pub mod lower_values;
 mod lower_window_tvf;
 mod lowered;
 pub mod partitioner;

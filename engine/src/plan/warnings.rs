@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::plan::display::display_name;
 use crate::plan::explain::headline;
+use crate::plan::lower_values::VALUES;
 use crate::plan::{NodeId, NodeKind, StateGrowth, StreamPlan};
 use crate::sql::catalog::TableDefinition;
 
@@ -104,7 +105,7 @@ fn is_endless(table: &TableDefinition) -> bool {
         "filesystem" => table.option("source.monitor-interval").is_some(),
         "datagen" => table.option("number-of-rows").is_none(),
         "nexmark" => table.option("events").is_none(),
-        "stdin" | "memory" => false,
+        "stdin" | "memory" | VALUES => false,
         _ => true,
     }
 }
