@@ -70,7 +70,10 @@ impl ShardProfile {
 pub(crate) fn answers_for_windows(kind: &NodeKind) -> bool {
     matches!(
         kind,
-        NodeKind::WindowAggregate(_) | NodeKind::WindowJoin(_) | NodeKind::OverAggregate(_)
+        NodeKind::WindowAggregate(_)
+            | NodeKind::WindowJoin(_)
+            | NodeKind::OverAggregate(_)
+            | NodeKind::Lead(_)
     )
 }
 

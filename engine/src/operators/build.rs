@@ -13,6 +13,7 @@ use crate::operators::local_window_aggregate::LocalWindowAggregate;
 use crate::operators::map::Map;
 use crate::operators::normalize::Normalize;
 use crate::operators::over_aggregate::OverAggregate;
+use crate::operators::over_aggregate::lead::Lead;
 use crate::operators::rank::Rank;
 use crate::operators::session_assign::SessionAssign;
 use crate::operators::sort::Sort;
@@ -54,6 +55,7 @@ pub fn build(
         NodeKind::LateRows(spec) => Box::new(LateRows::new(spec, &input(0), output)),
         NodeKind::SessionAssign(spec) => Box::new(SessionAssign::new(spec, input(0), output)),
         NodeKind::OverAggregate(spec) => Box::new(OverAggregate::new(spec, input(0), output)?),
+        NodeKind::Lead(spec) => Box::new(Lead::new(spec, input(0), output)?),
         NodeKind::StreamJoin(spec) => {
             let append_only = !node.changelog.has_ops();
             Box::new(StreamJoin::new(spec, input(0), input(1), output, append_only)?)

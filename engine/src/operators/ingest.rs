@@ -488,6 +488,7 @@ mod tests {
                 watermark: None,
                 primary_key: Vec::new(),
                 options: Vec::new(),
+                rows: None,
             }),
             ingest: vec![0, 1],
             key_texts: Vec::new(),

@@ -4,7 +4,7 @@
 //! `waiting` holds and orders the rows (`ties` where partition and event time are equal), `calls`
 //! shares frames between calls, `frames` slides them (`combine` says what over), `frozen` writes them for
 //! snapshots, `results` meets columns;
-//! `row_accumulator` adapts DataFusion's aggregates.
+//! `row_accumulator` adapts DataFusion's aggregates; `lead` is an operator of its own, over the same `waiting`.
 //!
 //! **Invariant.** A row's answer depends on the rows of its partition alone, not on batches, shards or
 //! the moments at which the watermark rose. No step works on more than a few quanta of rows.
@@ -13,6 +13,7 @@ mod calls;
 mod combine;
 mod frames;
 mod frozen;
+pub mod lead;
 mod results;
 mod row_accumulator;
 mod ties;

@@ -26,6 +26,9 @@ use crate::plan::sharing;
 use crate::plan::window_tvf::LateClauseId;
 use crate::plan::{Distribution, MapSpec, NodeId, NodeKind, PlanNode, Settings, StateGrowth, StreamPlan};
 use crate::sql::catalog::{Catalog, TableDefinition};
+use crate::sql::places::{Places, column_position};
+use crate::sql::query::blame;
+use crate::sql::query::errors::plain_error;
 use crate::sql::statement::Emit;
 
 /// A query and where its rows go.
@@ -45,6 +48,19 @@ pub struct SinkQuery {
     pub late: Option<Box<SinkQuery>>,
     /// Where the statement starts.
     pub position: Position,
+    /// Where its words stand.
+    pub places: Places,
+}
+
+impl SinkQuery {
+    /// `error` at the words that it is about, or else where the statement starts.
+    fn located(&self, error: SqlError) -> SqlError {
+        if error.position.is_some() {
+            return error;
+        }
+        let place = blame::place(&error.message, &self.places);
+        error.at(place.unwrap_or(self.position))
+    }
 }
 
 /// Builds the stream plan of a job.
@@ -59,11 +75,13 @@ pub fn build(queries: &[SinkQuery], catalog: &Catalog, settings: Settings) -> Re
         memo: HashMap::new(),
         expressions: Expressions::default(),
         position: Position::default(),
+        places: Places::default(),
         ttl_hints: Vec::new(),
         late_rows: BTreeMap::new(),
     };
     for (statement, query) in queries.iter().enumerate() {
         builder.position = query.position;
+        builder.places = query.places.clone();
         if builder.ttl_hints != query.state_ttl {
             // Equal sub-plans keep their state differently.
             builder.memo.clear();
@@ -71,11 +89,11 @@ pub fn build(queries: &[SinkQuery], catalog: &Catalog, settings: Settings) -> Re
         }
         builder
             .sink(statement, query)
-            .map_err(|error| error.at(query.position))?;
+            .map_err(|error| query.located(error))?;
         if let Some(late) = &query.late {
             builder
                 .sink(queries.len() + statement, late)
-                .map_err(|error| error.at(late.position))?;
+                .map_err(|error| late.located(error))?;
         }
     }
     let mut plan = StreamPlan {
@@ -97,6 +115,7 @@ pub(crate) struct Builder<'a> {
     memo: HashMap<(LogicalPlan, Emit), Lowered>,
     pub(crate) expressions: Expressions,
     position: Position,
+    places: Places,
     ttl_hints: Vec<(String, u64)>,
     /// By `LATE DATA TO`: the rows that are late.
     pub(super) late_rows: BTreeMap<LateClauseId, Lowered>,
@@ -142,6 +161,8 @@ impl Builder<'_> {
             LogicalPlan::Union(union) => self.lower_union(union, emit),
             LogicalPlan::Aggregate(aggregate) => self.lower_aggregate(aggregate, emit),
             LogicalPlan::Distinct(Distinct::All(input)) => self.lower_distinct(input, emit),
+            LogicalPlan::Values(values) => self.lower_values(values),
+            LogicalPlan::EmptyRelation(empty) => self.lower_empty(empty),
             LogicalPlan::Window(window) => self.lower_over(window),
             LogicalPlan::Join(join) => self.lower_join(join),
             LogicalPlan::Sort(sort) => self.lower_sort(sort),
@@ -510,6 +531,17 @@ impl Builder<'_> {
     pub(crate) fn error(&self, message: impl Into<String>) -> SqlError {
         SqlError::new(message).at(self.position)
     }
+
+    /// An error at the first of `alternatives` (words, as [`Places::find`] takes them) that the statement has.
+    pub(crate) fn error_at(&self, alternatives: &[&str], message: impl Into<String>) -> SqlError {
+        let place = self.places.find_any(alternatives);
+        SqlError::new(message).at(place.unwrap_or(self.position))
+    }
+
+    /// An error at a column of `expression`.
+    pub(crate) fn error_on(&self, expression: &Expr, message: impl Into<String>) -> SqlError {
+        SqlError::new(message).at(column_position(expression).unwrap_or(self.position))
+    }
 }
 
 /// Output columns of a map under construction; equal plain columns are added once.
@@ -585,17 +617,13 @@ pub(crate) fn tick_us(time_type: &DataType) -> i64 {
 
 /// DataFusion's message, without its frame.
 pub(crate) fn planning_error(error: DataFusionError) -> SqlError {
-    SqlError::new(error.strip_backtrace().to_string())
+    plain_error(&error)
 }
 
 /// Why a logical plan node cannot run on streams (yet).
 fn refusal(plan: &LogicalPlan) -> SqlError {
     match plan {
         LogicalPlan::Distinct(_) => SqlError::new("DISTINCT ON is not supported").hint("use SELECT DISTINCT"),
-        LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => {
-            SqlError::new("a query needs a table in FROM")
-                .hint("declare one with CREATE TABLE … WITH ('connector' = …)")
-        }
         LogicalPlan::Subquery(_) => {
             SqlError::new("this sub-query cannot be turned into a join or an aggregation")
                 .hint("rewrite it as a window join, or as an aggregation")

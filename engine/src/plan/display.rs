@@ -76,7 +76,7 @@ fn interval(fields: &Captures<'_>) -> String {
 
 /// Arrow's type names in SQL's.
 pub(crate) fn sql_types(text: &str) -> String {
-    const TYPES: [(&str, &str); 16] = [
+    const TYPES: [(&str, &str); 17] = [
         ("Timestamp(ms, \"UTC\")", "TIMESTAMP_LTZ(3)"),
         ("Timestamp(µs, \"UTC\")", "TIMESTAMP_LTZ(6)"),
         ("Timestamp(ms)", "TIMESTAMP(3)"),
@@ -93,6 +93,7 @@ pub(crate) fn sql_types(text: &str) -> String {
         ("Float64", "DOUBLE"),
         ("Float32", "FLOAT"),
         ("Decimal128", "DECIMAL"),
+        ("Boolean", "BOOLEAN"),
     ];
     TYPES.iter().fold(text.to_string(), |text, (arrow, sql)| {
         // `UInt64` must not become `UBIGINT`.

@@ -122,6 +122,11 @@ pub fn headline(plan: &StreamPlan, id: NodeId) -> String {
                 input.field(spec.time_column).name()
             )
         }
+        NodeKind::Lead(spec) => format!(
+            "Lead per {} by {}",
+            names(input, &spec.partition),
+            input.field(spec.time_column).name()
+        ),
         NodeKind::WindowJoin(spec) => format!("Window join ({})", kind_name(spec.kind)),
         NodeKind::StreamJoin(spec) => match spec.interval {
             Some(_) => format!("Interval join ({})", kind_name(spec.kind)),
@@ -245,6 +250,17 @@ impl Printer<'_> {
                     calls_text(&spec.calls, input),
                     format!("frame: {}", frame_text(spec.frame)),
                 ]
+            }
+            NodeKind::Lead(spec) => {
+                let input = input.unwrap_or(node.schema.as_ref());
+                let calls = spec.calls.iter().map(|call| {
+                    let default = call
+                        .default
+                        .map(|default| format!(", {}", input.field(default).name()));
+                    let argument = input.field(call.argument).name();
+                    format!("LEAD({argument}, {}{})", call.offset, default.unwrap_or_default())
+                });
+                vec![format!("computes: {}", calls.collect::<Vec<_>>().join(", "))]
             }
             NodeKind::TemporalJoin(spec) => {
                 let mut lines = self.join_details(node, &spec.equal, spec.filter.as_ref());

@@ -216,7 +216,10 @@ impl Builder<'_> {
             }
             (true, ..) => {
                 return Err(self
-                    .error("an aggregation of window results needs both window_start and window_end")
+                    .error_at(
+                        &["GROUP BY"],
+                        "an aggregation of window results needs both window_start and window_end",
+                    )
                     .hint("select and group by both columns"));
             }
         };

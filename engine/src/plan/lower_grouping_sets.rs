@@ -90,7 +90,10 @@ impl Builder<'_> {
         let input = self.materialise_if_used(input, logical, expand.keys.iter())?;
         if input.late.is_some() {
             return Err(self
-                .error("LATE DATA TO cannot be combined with GROUPING SETS, CUBE or ROLLUP")
+                .error_at(
+                    &["GROUPING SETS", "CUBE", "ROLLUP"],
+                    "LATE DATA TO cannot be combined with GROUPING SETS, CUBE or ROLLUP",
+                )
                 .hint("a late row would come once for each set: write one statement per set"));
         }
         let physical = self.physical_schema(logical, &input);

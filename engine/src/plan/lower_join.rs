@@ -47,7 +47,7 @@ impl Builder<'_> {
             JoinType::LeftSemi => JoinKind::Semi,
             JoinType::LeftAnti => JoinKind::Anti,
             other => {
-                return Err(self.error(format!("a sub-query that becomes a {other} join is not supported")).hint(
+                return Err(self.error_at(&["EXISTS", "IN"], format!("a sub-query that becomes a {other} join is not supported")).hint(
                     "ask for EXISTS or IN as a condition of its own (… WHERE a AND EXISTS (…)), not as part of an OR",
                 ));
             }
@@ -124,7 +124,7 @@ impl Builder<'_> {
     ) -> Result<Lowered, SqlError> {
         for side in [&prepared.left, &prepared.right] {
             if self.nodes[side.node].changelog.has_ops() {
-                return Err(self.error("a window join of a changing input is not supported").hint(
+                return Err(self.error_at(&["JOIN"], "a window join of a changing input is not supported").hint(
                     "join the results of the windows (EMIT FINAL), or leave the windows out of the join's condition",
                 ));
             }
@@ -216,7 +216,10 @@ impl Builder<'_> {
         let is_small = |side: &Lowered| self.is_single_row(side.node);
         if is_product && !is_small(&prepared.left) && !is_small(&prepared.right) {
             return Err(self
-                .error("a join of two streams without a condition would pair every row with every other")
+                .error_at(
+                    &["CROSS JOIN", "JOIN", "FROM"],
+                    "a join of two streams without a condition would pair every row with every other",
+                )
                 .hint("add ON with an equality between columns of both sides"));
         }
         Ok(())

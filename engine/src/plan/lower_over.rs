@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{AggregateFunction as LogicalCall, Sort, WindowFunction};
 use datafusion_expr::{
@@ -15,9 +16,11 @@ use crate::functions::{Functions, positional};
 use crate::plan::aggregate_calls::CallLowering;
 use crate::plan::builder::{Builder, MapOutput, names_of, plain_column, planning_error};
 use crate::plan::lower_interval::interval_us;
+use crate::plan::lower_lead::is_lead;
 use crate::plan::lowered::{ColumnSource, Lowered, schema_of};
 use crate::plan::partitioner::{self, KeyedOperator};
-use crate::plan::{NodeKind, OverAggregateSpec, OverFrame, PlanNode, StateGrowth};
+use crate::plan::{NodeId, NodeKind, OverAggregateSpec, OverFrame, PlanNode, StateGrowth};
+use crate::sql::places::column_position;
 use crate::sql::statement::Emit;
 
 impl Builder<'_> {
@@ -33,7 +36,9 @@ impl Builder<'_> {
         let width = logical.fields().len();
         // Columns of the calls are filled in as their operator is added.
         let mut call_columns = vec![None; functions.len()];
-        for first in 0..functions.len() {
+        let mut order: Vec<usize> = (0..functions.len()).collect();
+        order.sort_by_key(|&index| is_lead(&functions[index]));
+        for first in order {
             if call_columns[first].is_some() {
                 continue;
             }
@@ -45,7 +50,10 @@ impl Builder<'_> {
                 .iter()
                 .map(|&index| window.schema.fields()[width + index].clone())
                 .collect::<Vec<_>>();
-            let (next, columns) = self.add_over(lowered, logical, &calls, &results)?;
+            let (next, columns) = match is_lead(calls[0]) {
+                true => self.add_lead(lowered, logical, &calls, &results)?,
+                false => self.add_over(lowered, logical, &calls, &results)?,
+            };
             lowered = next;
             for (&index, column) in same.iter().zip(columns) {
                 call_columns[index] = Some(column);
@@ -76,18 +84,32 @@ impl Builder<'_> {
         let (aggregate, whole) = match name {
             "row_number" => (known("count"), true),
             "lag" => (Some(positional::lag()), true),
+            "lead" => {
+                // Its answer does not depend on the frame: all of one partition share an operator.
+                let mut call = function.clone();
+                call.params.window_frame = WindowFrame::new(Some(true));
+                return Ok(call);
+            }
+            "nth_value" => {
+                self.check_nth(function.params.args.get(1))?;
+                (known(name), false)
+            }
             "first_value" | "last_value" => (known(name), false),
             "rank" | "dense_rank" => {
                 return Err(self
-                    .error(format!("{}() needs a bound on a stream", name.to_uppercase()))
+                    .error_at(
+                        &[name],
+                        format!("{}() needs a bound on a stream", name.to_uppercase()),
+                    )
                     .hint("put it into a sub-query and filter on it: … WHERE rank_number <= 10 is a Top-N"));
             }
             _ => {
                 return Err(self
-                    .error(format!("{}() OVER is not supported", name.to_uppercase()))
-                    .hint(
-                        "LAG, ROW_NUMBER, FIRST_VALUE, LAST_VALUE and aggregates look at the rows before",
-                    ));
+                    .error_at(
+                        &[name],
+                        format!("{}() OVER is not supported", name.to_uppercase()),
+                    )
+                    .hint("use LAG, LEAD, ROW_NUMBER, FIRST_VALUE, LAST_VALUE, NTH_VALUE or an aggregate"));
             }
         };
         let aggregate = aggregate.expect("invariant: the library has this aggregate");
@@ -106,13 +128,30 @@ impl Builder<'_> {
         Ok(call)
     }
 
+    /// `NTH_VALUE(x, n)` counts from 1, from the front of the frame.
+    fn check_nth(&self, number: Option<&Expr>) -> Result<(), SqlError> {
+        let number = match number {
+            Some(Expr::Literal(value, _)) => value.cast_to(&DataType::Int64).ok(),
+            _ => None,
+        };
+        match number {
+            Some(ScalarValue::Int64(Some(1..))) => Ok(()),
+            _ => Err(self
+                .error_at(
+                    &["NTH_VALUE"],
+                    "the second argument of NTH_VALUE is a number from 1 on",
+                )
+                .hint("NTH_VALUE(x, 1) is the first value of the frame; LAST_VALUE(x) the last")),
+        }
+    }
+
     /// Adds one operator for calls that share partition, order and frame; answers their columns.
     fn add_over(
         &mut self,
         input: Lowered,
         logical: &DFSchema,
         functions: &[&WindowFunction],
-        results: &[arrow::datatypes::FieldRef],
+        results: &[FieldRef],
     ) -> Result<(Lowered, Vec<usize>), SqlError> {
         let params = &functions[0].params;
         let time_column = self.over_time_column(&input, logical, &params.order_by)?;
@@ -154,7 +193,7 @@ impl Builder<'_> {
         }
         let node = self.nodes[lowered.node].clone();
         if node.changelog.has_ops() {
-            return Err(self.error("OVER on a changing input is not supported yet"));
+            return Err(self.error_at(&["OVER"], "OVER on a changing input is not supported yet"));
         }
         let key_names = names_of(&node.schema, &partition);
         let partitioning = partitioner::select(&KeyedOperator {
@@ -188,7 +227,7 @@ impl Builder<'_> {
     }
 
     /// OVER runs in event time: ORDER BY must be the event-time column, ascending.
-    fn over_time_column(
+    pub(super) fn over_time_column(
         &self,
         input: &Lowered,
         logical: &DFSchema,
@@ -198,9 +237,18 @@ impl Builder<'_> {
         let name = event_time.map(|column| self.nodes[input.node].schema.field(column).name().clone());
         let hint = match &name {
             Some(name) => format!("write ORDER BY `{name}`"),
+            None if self.is_behind_lead(input.node) => {
+                "behind LEAD rows have no order of time: write what follows over the same table, and join the two".to_string()
+            }
             None => "declare WATERMARK FOR a time column in CREATE TABLE and order by it".to_string(),
         };
-        let refuse = |message: &str| Err(self.error(message).hint(hint.clone()));
+        let refuse = |message: &str| {
+            let error = match order_by.first().and_then(|sort| column_position(&sort.expr)) {
+                Some(place) => SqlError::new(message).at(place),
+                None => self.error_at(&["OVER"], message),
+            };
+            Err(error.hint(hint.clone()))
+        };
         match order_by {
             [Sort { expr, asc: true, .. }] => {
                 let column = plain_column(expr, logical).and_then(|index| input.physical(index));
@@ -215,13 +263,27 @@ impl Builder<'_> {
         }
     }
 
+    /// Whether rows come out of LEAD, perhaps computed upon since.
+    pub(super) fn is_behind_lead(&self, mut node: NodeId) -> bool {
+        while let (NodeKind::Map(_), [input]) = (&self.nodes[node].kind, self.nodes[node].inputs.as_slice()) {
+            node = *input;
+        }
+        matches!(self.nodes[node].kind, NodeKind::Lead(_))
+    }
+
     fn over_frame(&self, frame: &WindowFrame) -> Result<OverFrame, SqlError> {
         if frame.end_bound != WindowFrameBound::CurrentRow {
             return Err(self
-                .error("an OVER frame must end at CURRENT ROW: rows that follow have not arrived yet")
+                .error_at(
+                    &["FOLLOWING", "OVER"],
+                    "an OVER frame must end at CURRENT ROW: rows that follow have not arrived yet",
+                )
                 .hint("write … BETWEEN n PRECEDING AND CURRENT ROW"));
         }
-        let refuse = || self.error(format!("this OVER frame is not supported: {frame}"));
+        let refuse = || {
+            let words = ["ROWS BETWEEN", "RANGE BETWEEN", "ROWS", "RANGE", "OVER"];
+            self.error_at(&words, format!("this OVER frame is not supported: {frame}"))
+        };
         match (&frame.units, &frame.start_bound) {
             (WindowFrameUnits::Rows, WindowFrameBound::CurrentRow) => Ok(OverFrame::Rows(Some(0))),
             (WindowFrameUnits::Range, WindowFrameBound::CurrentRow) => Ok(OverFrame::Range(Some(0))),
@@ -242,9 +304,14 @@ impl Builder<'_> {
 }
 
 /// What calls of one operator share.
-fn over_key(function: &WindowFunction) -> (&[Expr], &[Sort], &WindowFrame) {
+fn over_key(function: &WindowFunction) -> (bool, &[Expr], &[Sort], &WindowFrame) {
     let params = &function.params;
-    (&params.partition_by, &params.order_by, &params.window_frame)
+    (
+        is_lead(function),
+        &params.partition_by,
+        &params.order_by,
+        &params.window_frame,
+    )
 }
 
 /// The aggregate call that a window function is by now.

@@ -199,7 +199,10 @@ impl Builder<'_> {
             .collect::<Result<Vec<SortColumn>, SqlError>>()?;
         if order.is_empty() {
             return Err(self
-                .error("a rank needs ORDER BY: without an order no row is the first")
+                .error_at(
+                    &["ROW_NUMBER", "RANK", "DENSE_RANK"],
+                    "a rank needs ORDER BY: without an order no row is the first",
+                )
                 .hint("write ROW_NUMBER() OVER (PARTITION BY … ORDER BY …)"));
         }
         let input = self.with_columns(input, &schema, output);
@@ -240,7 +243,7 @@ impl Builder<'_> {
         let (Ok(FetchType::Literal(fetch)), Ok(SkipType::Literal(skip))) =
             (limit.get_fetch_type(), limit.get_skip_type())
         else {
-            return Err(self.error("LIMIT and OFFSET need literal numbers"));
+            return Err(self.error_at(&["LIMIT", "OFFSET"], "LIMIT and OFFSET need literal numbers"));
         };
         let (order, below): (&[SortExpr], &LogicalPlan) = match limit.input.as_ref() {
             LogicalPlan::Sort(sort) => (&sort.expr, &sort.input),
@@ -248,7 +251,7 @@ impl Builder<'_> {
         };
         let Some(fetch) = fetch else {
             return Err(self
-                .error("OFFSET without LIMIT is not supported on a stream")
+                .error_at(&["OFFSET"], "OFFSET without LIMIT is not supported on a stream")
                 .hint("write LIMIT n OFFSET m"));
         };
         let input = self.lower(below, Emit::Default)?;

@@ -23,7 +23,10 @@ impl Builder<'_> {
         let lowered = self.lower(&query.plan, emit)?;
         if matches!(emit, Emit::Every(_)) && !self.emits_every(lowered.node) {
             return Err(self
-                .error("EMIT EVERY has nothing to hold back: this query answers each row as it comes")
+                .error_at(
+                    &["EMIT"],
+                    "EMIT EVERY has nothing to hold back: this query answers each row as it comes",
+                )
                 .hint("leave it out, or aggregate"));
         }
         let lowered = self.in_logical_order(lowered, query.plan.schema())?;
@@ -77,7 +80,10 @@ impl Builder<'_> {
         match has_event_time {
             true => Ok(()),
             false => Err(self
-                .error("EMIT … TIMEOUT has nothing to wait for: this query does not look at event time")
+                .error_at(
+                    &["TIMEOUT"],
+                    "EMIT … TIMEOUT has nothing to wait for: this query does not look at event time",
+                )
                 .hint("leave TIMEOUT out, or aggregate over a window")),
         }
     }

@@ -14,7 +14,7 @@ impl Builder<'_> {
     pub(crate) fn lower_sort(&mut self, sort: &Sort) -> Result<Lowered, SqlError> {
         if sort.fetch.is_some() {
             return Err(self
-                .error("this LIMIT is not supported")
+                .error_at(&["LIMIT"], "this LIMIT is not supported")
                 .hint("write ORDER BY … LIMIT n at the end"));
         }
         let input = self.lower(&sort.input, Emit::Default)?;

@@ -31,11 +31,16 @@ impl Builder<'_> {
         let keeps_left = match prepared.kind {
             JoinKind::Inner => false,
             JoinKind::Left => true,
-            _ => return Err(self.error("FOR SYSTEM_TIME AS OF is for inner and left joins")),
+            _ => {
+                return Err(self.error_at(
+                    &["FOR SYSTEM_TIME"],
+                    "FOR SYSTEM_TIME AS OF is for inner and left joins",
+                ));
+            }
         };
         if prepared.equal.is_empty() {
             return Err(self
-                .error("a temporal join needs an equality of keys")
+                .error_at(&["FOR SYSTEM_TIME"], "a temporal join needs an equality of keys")
                 .hint("write … FOR SYSTEM_TIME AS OF o.ts AS r ON o.currency = r.currency"));
         }
         let times = self.temporal_times(&prepared, time)?;
@@ -115,16 +120,22 @@ impl Builder<'_> {
                 }
             };
             return Err(self
-                .error(format!(
-                    "FOR SYSTEM_TIME AS OF needs the event time of the left table, and `{time}` is not"
-                ))
+                .error_on(
+                    time,
+                    format!(
+                        "FOR SYSTEM_TIME AS OF needs the event time of the left table, and `{time}` is not"
+                    ),
+                )
                 .hint(hint));
         }
         let right = &self.nodes[prepared.right.node];
         match (left.event_time, right.event_time) {
             (Some(left), Some(right)) => Ok(Some((left, right))),
             _ => Err(self
-                .error("a versioned table needs an event time: when each of its rows became valid")
+                .error_at(
+                    &["FOR SYSTEM_TIME"],
+                    "a versioned table needs an event time: when each of its rows became valid",
+                )
                 .hint("declare WATERMARK FOR a time column of that table, and its PRIMARY KEY")),
         }
     }

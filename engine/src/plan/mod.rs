@@ -31,6 +31,7 @@ mod lower_grouping_sets;
 mod lower_interval;
 mod lower_join;
 pub(crate) mod lower_late;
+pub(crate) mod lower_lead;
 mod lower_over;
 mod lower_rank;
 mod lower_scan;
@@ -38,6 +39,7 @@ mod lower_sink;
 mod lower_sort;
 mod lower_temporal;
 pub(crate) mod lower_unnest;
+pub mod lower_values;
 mod lower_window_tvf;
 mod lowered;
 pub mod partitioner;
@@ -169,6 +171,8 @@ pub enum NodeKind {
     SessionAssign(SessionSpec),
     /// `OVER (PARTITION BY … ORDER BY event time ROWS | RANGE …)`.
     OverAggregate(OverAggregateSpec),
+    /// `LEAD(…) OVER (PARTITION BY … ORDER BY event time)`.
+    Lead(LeadSpec),
     /// Join of two inputs that both carry the same windows.
     WindowJoin(WindowJoinSpec),
     /// Join of two streams: regular, or within an interval of event time.
@@ -494,6 +498,30 @@ pub struct OverAggregateSpec {
     pub frame: OverFrame,
     /// The calls.
     pub calls: Vec<AggregateCall>,
+}
+
+/// `LEAD`: output = input columns, then one column per call; without event time.
+#[derive(Clone, Debug)]
+pub struct LeadSpec {
+    /// `PARTITION BY` columns.
+    pub partition: Vec<usize>,
+    /// The event-time column ordered by.
+    pub time_column: usize,
+    /// The calls.
+    pub calls: Vec<LeadCall>,
+}
+
+/// One `LEAD`, over columns of its operator's input.
+#[derive(Clone, Debug)]
+pub struct LeadCall {
+    /// The column that is looked at.
+    pub argument: usize,
+    /// How many rows ahead; 0 is the row itself.
+    pub offset: usize,
+    /// The column that stands for a row that never came; `None` = NULL.
+    pub default: Option<usize>,
+    /// Name and type of the result.
+    pub output: FieldRef,
 }
 
 /// The rows an OVER call looks at, ending with the current row.

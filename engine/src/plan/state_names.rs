@@ -125,6 +125,11 @@ fn kind_and_layout(node: &PlanNode) -> Option<(&'static str, String)> {
                 &calls(&spec.calls),
             ]),
         ),
+        NodeKind::Lead(spec) => {
+            let offsets = spec.calls.iter().map(|call| call.offset);
+            let reach = offsets.max().unwrap_or(0);
+            ("LEAD", layout(&[&spec.partition, &spec.time_column, &reach]))
+        }
         NodeKind::WindowJoin(spec) => (
             "window join",
             layout(&[&spec.kind, &spec.window_end, &spec.equal, &spec.tick_us]),

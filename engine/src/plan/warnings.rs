@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::plan::display::display_name;
 use crate::plan::explain::headline;
+use crate::plan::lower_values::VALUES;
 use crate::plan::{NodeId, NodeKind, StateGrowth, StreamPlan};
 use crate::sql::catalog::TableDefinition;
 
@@ -74,6 +75,7 @@ fn remedy(kind: &NodeKind) -> &'static str {
         NodeKind::OverAggregate(_) => {
             "use a frame of time: RANGE BETWEEN INTERVAL '1' HOUR PRECEDING AND CURRENT ROW"
         }
+        NodeKind::Lead(_) => "partition by what has few values: the last rows of each wait for the next ones",
         NodeKind::Sort(_) => "order by the event time first: then rows come out as the watermark passes them",
         NodeKind::TemporalJoin(_) => "keep the versioned table small: the newest version of each key stays",
         _ => "let keys expire: SET 'table.exec.state.ttl' = '1 d'",
@@ -103,7 +105,7 @@ fn is_endless(table: &TableDefinition) -> bool {
         "filesystem" => table.option("source.monitor-interval").is_some(),
         "datagen" => table.option("number-of-rows").is_none(),
         "nexmark" => table.option("events").is_none(),
-        "stdin" | "memory" => false,
+        "stdin" | "memory" | VALUES => false,
         _ => true,
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion_expr::LogicalPlan;
 use datafusion_physical_expr::PhysicalExpr;
@@ -28,6 +29,8 @@ pub struct TableDefinition {
     pub primary_key: Vec<usize>,
     /// `WITH (…)`, with places for error messages.
     pub options: Vec<TableOption>,
+    /// The rows themselves, where they stand in the text (`VALUES`).
+    pub rows: Option<RecordBatch>,
 }
 
 /// A column of a table.

@@ -54,6 +54,7 @@ impl Catalog {
             watermark,
             primary_key,
             options,
+            rows: None,
         };
         if table.source_changes() == SourceChanges::Upsert && table.primary_key.is_empty() {
             return Err(SqlError::new(format!(
@@ -109,7 +110,11 @@ impl Catalog {
     ) -> Result<SinkQuery, SqlError> {
         let state_ttl = hints::state_ttl(&query.query)?;
         let late = match &query.late {
-            Some(late) => Some(Box::new(self.late_query(late, &plan, &state_ttl)?)),
+            Some(late) => {
+                let mut found = self.late_query(late, &plan, &state_ttl)?;
+                found.places = query.places.clone();
+                Some(Box::new(found))
+            }
             None => None,
         };
         Ok(SinkQuery {
@@ -120,6 +125,7 @@ impl Catalog {
             table,
             late,
             position: query.position,
+            places: query.places.clone(),
         })
     }
 
@@ -333,5 +339,6 @@ fn table_of(name: &Name, plan: &LogicalPlan, options: &[TableOption]) -> TableDe
         watermark: None,
         primary_key: Vec::new(),
         options: options.to_vec(),
+        rows: None,
     }
 }

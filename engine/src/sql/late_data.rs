@@ -10,6 +10,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 use crate::error::{Position, SqlError};
 use crate::sql::dialect::StreamDialect;
 use crate::sql::emit::is_at_top;
+use crate::sql::places::Places;
 use crate::sql::position::span_position;
 use crate::sql::statement::{LateData, Name};
 use crate::sql::stream_parser::StreamParser;
@@ -38,6 +39,7 @@ pub(crate) fn take_late_data(
 /// Reads the clause.
 fn clause(tokens: Vec<TokenWithSpan>, position: Position) -> Result<LateData, SqlError> {
     let mut reader = StreamParser {
+        places: Places::default(),
         parser: Parser::new(&StreamDialect).with_tokens_with_locations(tokens[WORDS.len()..].to_vec()),
         tokens,
         windows: Vec::new(),

@@ -20,6 +20,7 @@ mod late_data;
 pub mod option_values;
 pub mod options;
 pub mod parser;
+pub mod places;
 pub mod position;
 pub mod query;
 mod refusals;

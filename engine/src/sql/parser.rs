@@ -6,7 +6,6 @@
 //!
 //! **Invariant.** Never panics, whatever the text. Every statement is read to its last token.
 
-use sqlparser::ast::SetExpr;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -151,12 +150,8 @@ impl StreamParser<'_> {
     fn statement_kind(&mut self) -> Result<StatementKind, SqlError> {
         let first = self.parser.peek_token();
         let is_first = |text: &str| is_word(&first, text);
-        if is_first("SELECT") || is_first("WITH") || first.token == Token::LParen {
+        if ["SELECT", "WITH", "VALUES"].into_iter().any(is_first) || first.token == Token::LParen {
             return Ok(StatementKind::Select(self.stream_query()?));
-        }
-        if is_first("VALUES") {
-            return Err(at_token(SqlError::new("VALUES alone is not a statement"), &first)
-                .hint("write SELECT * FROM (VALUES …) AS t (a, b)"));
         }
         if is_first("CREATE") {
             return self.create();
@@ -272,11 +267,6 @@ impl StreamParser<'_> {
         } else {
             Vec::new()
         };
-        if self.parser.peek_keyword(Keyword::VALUES) {
-            return Err(self
-                .error_here("INSERT INTO … VALUES is not supported: rows come from sources")
-                .hint("write INSERT INTO t SELECT … FROM source"));
-        }
         let query = self.stream_query()?;
         Ok(Insert {
             table,
@@ -317,11 +307,6 @@ impl StreamParser<'_> {
         let position = self.here();
         let mut query = self.parser.parse_query().map_err(|error| self.convert(error))?;
         refusals::check_depth(query.as_ref()).map_err(|error| error.at(position))?;
-        if let SetExpr::Values(_) = query.body.as_ref() {
-            return Err(SqlError::new("VALUES alone is not a query")
-                .at(position)
-                .hint("write SELECT * FROM (VALUES …) AS t (a, b)"));
-        }
         lower_windows(&mut query, std::mem::take(&mut self.windows))?;
         refusals::check(query.as_ref(), &self.tokens).map_err(|error| error.at(position))?;
         let clause = self.emit.take();
@@ -333,6 +318,7 @@ impl StreamParser<'_> {
             timeout_us,
             late: self.late.take(),
             position,
+            places: self.places.clone(),
         })
     }
 }

@@ -202,11 +202,6 @@ impl Refusals<'_> {
                     "use ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) = 1",
                 ),
                 (select.top.is_some(), "TOP", "use LIMIT"),
-                (
-                    select.qualify.is_some(),
-                    "QUALIFY",
-                    "put the window function into a sub-query and use WHERE",
-                ),
                 (select.into.is_some(), "SELECT INTO", "use INSERT INTO t SELECT …"),
                 (
                     !select.lateral_views.is_empty(),

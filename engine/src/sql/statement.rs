@@ -4,6 +4,7 @@ use arrow::datatypes::DataType;
 use sqlparser::ast::{Expr, Query};
 
 use crate::error::Position;
+use crate::sql::places::Places;
 
 /// One statement and where its first token stands.
 #[derive(Clone, Debug)]
@@ -50,6 +51,8 @@ pub struct StreamQuery {
     pub late: Option<LateData>,
     /// Where the query starts.
     pub position: Position,
+    /// Where the words of its statement stand.
+    pub places: Places,
 }
 
 /// `LATE DATA TO table [(columns)]`: where rows go that come too late for their window.

@@ -12,6 +12,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 use crate::error::{Position, SqlError};
 use crate::sql::dialect::StreamDialect;
 use crate::sql::emit::EmitClause;
+use crate::sql::places::Places;
 use crate::sql::position::{ident_position, span_position};
 use crate::sql::statement::{LateData, Name, Statement};
 use crate::sql::sugar::{self, WindowClause};
@@ -23,6 +24,8 @@ pub(crate) struct StreamParser<'a> {
     pub parser: Parser<'a>,
     /// What it reads, to find the places of errors.
     pub tokens: Vec<TokenWithSpan>,
+    /// Where the words of the text stand, sugar included.
+    pub places: Places,
     /// `WINDOW …` clauses, until the query takes them.
     pub windows: Vec<WindowClause>,
     /// `EMIT …`, until the query takes it.
@@ -36,8 +39,10 @@ pub(crate) struct StreamParser<'a> {
 impl<'a> StreamParser<'a> {
     /// A parser at the first token, sugar lowered.
     pub fn new(tokens: Vec<TokenWithSpan>, earlier: &'a [Statement]) -> Result<StreamParser<'a>, SqlError> {
+        let places = Places::of(&tokens);
         let lowered = sugar::lower(tokens)?;
         Ok(StreamParser {
+            places,
             parser: Parser::new(&StreamDialect).with_tokens_with_locations(lowered.tokens.clone()),
             tokens: lowered.tokens,
             windows: lowered.windows,

@@ -187,6 +187,12 @@ impl RowStore {
         (0..self.schema.fields().len()).map(column).collect()
     }
 
+    /// One column of rows `ids`, in that order; [`NO_ROW`] gives NULL.
+    pub fn gather_column(&self, column: usize, ids: &[RowId]) -> Result<ArrayRef, ExecutionError> {
+        self.gather_plan(ids)
+            .column(column, self.schema.field(column).data_type())
+    }
+
     /// Where each row lies: a part and a place in it; part 0 is the row of NULLs.
     fn gather_plan(&self, ids: &[RowId]) -> GatherPlan<'_> {
         let mut plan = GatherPlan {

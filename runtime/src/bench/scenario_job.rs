@@ -131,6 +131,7 @@ fn results(connector: &str) -> TableDefinition {
         watermark: None,
         primary_key: Vec::new(),
         options: vec![option("connector", connector)],
+        rows: None,
     }
 }
 

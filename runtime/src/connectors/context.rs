@@ -11,6 +11,7 @@ use arrow::array::RecordBatch;
 use engine::batch::Batch;
 use engine::error::SqlError;
 use engine::formats::encode_changelog_text::ChangelogTextEncoder;
+use engine::plan::lower_values::VALUES;
 use engine::plan::{NodeKind, PlanNode, SinkSpec, SourceSpec, StreamPlan};
 use shards::connector::{ConnectorError, Prepared};
 use shards::epoch::Epoch;
@@ -26,6 +27,7 @@ use super::nexmark::NexmarkSource;
 use super::options::TableOptions;
 use super::stdin::StandardInput;
 use super::stdout::StandardOutput;
+use super::values::ValuesSource;
 
 /// Wakes a shard that may be asleep.
 pub trait Wake: Send + Sync {
@@ -64,6 +66,7 @@ pub(super) enum PreparedSource {
     Filesystem(Arc<FilesystemTable>),
     StandardInput(StandardInput),
     Datagen(DatagenSource),
+    Values(ValuesSource),
     Nexmark(NexmarkSource),
     Memory(Vec<RecordBatch>),
 }
@@ -203,7 +206,10 @@ impl ConnectorContext {
                     "table '{name}' reads standard input, which cannot be read again: rows since the last \
                      checkpoint are lost with the process (at most once)"
                 )),
-                PreparedSource::Filesystem(_) | PreparedSource::Datagen(_) | PreparedSource::Nexmark(_) => {}
+                PreparedSource::Filesystem(_)
+                | PreparedSource::Datagen(_)
+                | PreparedSource::Values(_)
+                | PreparedSource::Nexmark(_) => {}
             }
         }
         Ok(notes)
@@ -255,9 +261,14 @@ impl ConnectorContext {
     }
 
     fn prepare_source(&mut self, source: &SourceSpec, config: &ConnectorConfig) -> Result<(), SqlError> {
-        let options = TableOptions::new(&source.table)?;
         let layout = IngestLayout::new(source);
         let name = &source.table.name;
+        if source.table.connector() == VALUES {
+            let prepared = PreparedSource::Values(ValuesSource::prepare(&source.table, &layout));
+            self.sources.insert(name.clone(), prepared);
+            return Ok(());
+        }
+        let options = TableOptions::new(&source.table)?;
         let prepared = match source.table.connector() {
             "filesystem" => {
                 PreparedSource::Filesystem(Arc::new(FilesystemTable::prepare(&options, &layout)?))

@@ -32,6 +32,7 @@ pub mod stdin;
 pub mod stdout;
 #[cfg(test)]
 pub mod testing;
+pub mod values;
 
 pub use context::{ConnectorConfig, ConnectorContext, OutputFormat, Wake};
 
@@ -60,6 +61,7 @@ pub fn make_source(
             Ok(Box::new(stdin::StandardInputSource::new(source, input, shard)?))
         }
         PreparedSource::Datagen(source) => Ok(Box::new(source.part(shard, shards))),
+        PreparedSource::Values(source) => Ok(Box::new(source.part(shard, shards))),
         PreparedSource::Nexmark(source) => Ok(Box::new(source.part(shard, shards))),
         PreparedSource::Memory(batches) => Ok(Box::new(memory::MemorySource::new(
             source, batches, shard, shards,

@@ -46,6 +46,7 @@ pub fn table(name: &str, columns: &[(&str, DataType)], options: &[(&str, &str)])
         watermark: None,
         primary_key: Vec::new(),
         options: options.collect(),
+        rows: None,
     }
 }
 

@@ -101,7 +101,8 @@ pub fn check_sources(plan: &StreamPlan, inputs: &BTreeSet<String>) -> Result<(),
         let table = &source.table;
         read.insert(table.name.clone());
         let follows = table.option("source.monitor-interval").is_some();
-        if inputs.contains(&table.name) || (table.connector() == "filesystem" && !follows) {
+        let has_own_rows = table.rows.is_some() || (table.connector() == "filesystem" && !follows);
+        if inputs.contains(&table.name) || has_own_rows {
             continue;
         }
         return Err(SqlError::new(format!(

@@ -14,7 +14,9 @@ use sqlparser::ast::{Expr, Ident, ObjectName, Select, Visit, Visitor};
 use crate::error::{Position, SqlError};
 use crate::functions::Functions;
 use crate::plan::display::sql_types;
+use crate::sql::places::Places;
 use crate::sql::position::{ident_position, position_of};
+use crate::sql::query::blame;
 use crate::sql::suggest;
 use crate::sql::walk::walk;
 
@@ -24,9 +26,9 @@ pub(crate) fn external(error: SqlError) -> DataFusionError {
 }
 
 /// What `error`, met while planning `syntax`, tells the user.
-pub(crate) fn sql_error(error: DataFusionError, syntax: &impl Visit) -> SqlError {
+pub(crate) fn sql_error(error: DataFusionError, syntax: &impl Visit, places: &Places) -> SqlError {
     let diagnostic = error.diagnostic();
-    let place = diagnostic.and_then(|diagnostic| diagnostic.span).map(position);
+    let place = diagnostic.and_then(diagnosed_span).map(position);
     let told = match (carried(&error), error.find_root(), diagnostic) {
         (Some(ours), ..) => match blamed(&ours.message).filter(|_| ours.position.is_none()) {
             Some(name) => locate(ours.clone(), name, syntax),
@@ -47,8 +49,25 @@ pub(crate) fn sql_error(error: DataFusionError, syntax: &impl Visit) -> SqlError
             ..told
         },
         (Some(place), Some(_)) => told.at(place),
-        (None, _) => told,
+        (None, _) if told.position.is_some() => told,
+        (None, _) => match blame::place(&told.message, places) {
+            Some(place) => told.at(place),
+            None => told,
+        },
     }
+}
+
+/// The place of a diagnostic, or the first that one of its notes has; that of a set operation is all of it.
+fn diagnosed_span(diagnostic: &Diagnostic) -> Option<Span> {
+    if diagnostic
+        .message
+        .contains("queries have different number of columns")
+    {
+        return None;
+    }
+    let notes = diagnostic.notes.iter().filter_map(|note| note.span);
+    let first = notes.min_by_key(|span| (span.start.line, span.start.column));
+    diagnostic.span.or(first).filter(|span| span.start.line > 0)
 }
 
 /// The name in backticks that a message blames.
@@ -152,6 +171,24 @@ fn diagnosed(diagnostic: &Diagnostic, syntax: &impl Visit) -> SqlError {
         ));
         return locate(error, name, syntax);
     }
+    if message == "expressions have incompatible types" {
+        let types = diagnostic
+            .notes
+            .iter()
+            .filter_map(|note| note.message.strip_prefix("has type "));
+        let types: Vec<String> = types.map(sql_types).collect();
+        return SqlError::new(format!("{} do not go together", types.join(" and ")))
+            .hint("bring one to the type of the other with CAST(… AS …)");
+    }
+    if let Some((operation, _)) = message.split_once(" queries have different number of columns") {
+        let widths = diagnostic
+            .notes
+            .iter()
+            .filter_map(|note| between(&note.message, "has ", " fields"));
+        let widths = widths.collect::<Vec<_>>().join(" and ");
+        return SqlError::new(format!("the sides of {operation} have {widths} columns"))
+            .hint("select the same number of columns on both sides");
+    }
     // The notes name the two types.
     let notes: Vec<String> = diagnostic
         .notes
@@ -216,6 +253,29 @@ fn known_form(text: &str, syntax: &impl Visit) -> Option<SqlError> {
             },
         );
     }
+    if text.contains(" is not valid Substring ") {
+        let error =
+            SqlError::new("SUBSTRING needs to know from where").hint("write SUBSTRING(x FROM 2 FOR 3)");
+        return Some(error);
+    }
+    if text.contains("ggregate functions are not allowed in the WHERE clause") {
+        return Some(
+            SqlError::new("an aggregate in the WHERE clause, which looks at single rows")
+                .hint("filter groups with HAVING"),
+        );
+    }
+    if let Some((_, lengths)) = text.split_once("nconsistent data length across values list: got ") {
+        let mut numbers = lengths.split(|letter: char| !letter.is_ascii_digit());
+        let found = numbers.next().unwrap_or_default();
+        let expected = numbers.next_back().unwrap_or_default();
+        return Some(
+            SqlError::new(format!("the rows of VALUES have {expected} and {found} columns"))
+                .hint("give every row the same number of values; NULL where there is none"),
+        );
+    }
+    if text.contains("oin condition should not be empty") {
+        return Some(SqlError::new("the join condition should not be empty").hint("add ON a.id = b.id"));
+    }
     None
 }
 
@@ -252,22 +312,32 @@ fn item_position(index: usize, syntax: &impl Visit) -> Option<Position> {
 
 /// Any other error, in plain words, at the function it names.
 fn plain(error: &DataFusionError, syntax: &impl Visit) -> SqlError {
-    let text = error.strip_backtrace();
-    if let Some(told) = known_form(&text, syntax) {
+    if let Some(told) = known_form(&error.strip_backtrace(), syntax) {
         return told;
     }
-    let message = lower_first(&plain_words(&text));
-    let message = match error {
-        DataFusionError::NotImplemented(_) => format!("not supported yet: {message}"),
-        _ => message,
-    };
-    match between(&message, "function '", "'")
-        .or(between(&message, "function: '", "'"))
+    let told = plain_error(error);
+    match between(&told.message, "function '", "'")
+        .or(between(&told.message, "function: '", "'"))
         .map(str::to_string)
     {
-        Some(name) => locate(SqlError::new(message), &name, syntax),
-        None => SqlError::new(message),
+        Some(name) => locate(told, &name, syntax),
+        None => told,
     }
+}
+
+/// An error in plain words, of which only the statement is known.
+pub(crate) fn plain_error(error: &DataFusionError) -> SqlError {
+    let text = error.strip_backtrace();
+    if text.contains("Physical plan does not support logical expression") {
+        return SqlError::new("a sub-query in this place is not supported").hint(
+            "make EXISTS or IN a condition of its own (… WHERE a AND EXISTS (…)), not a part of an OR",
+        );
+    }
+    let message = lower_first(&plain_words(&text));
+    SqlError::new(match error {
+        DataFusionError::NotImplemented(_) => format!("not supported yet: {message}"),
+        _ => message,
+    })
 }
 
 /// Takes DataFusion's kinds of error and its follow-up lines away, and says types in SQL.

@@ -12,6 +12,7 @@ use crate::plan::builder::SinkQuery;
 use crate::plan::lower_late::LateInput;
 use crate::plan::window_tvf::{LateClauseId, WindowTvf};
 use crate::sql::catalog::Catalog;
+use crate::sql::places::Places;
 use crate::sql::query::errors::external;
 use crate::sql::statement::{Emit, LateData};
 use crate::sql::suggest;
@@ -91,6 +92,7 @@ impl Catalog {
             table: Some(table),
             late: None,
             position: late.position,
+            places: Places::default(),
         })
     }
 }

@@ -2,15 +2,18 @@
 //!
 //! `syntax` lowers Flink's spellings, `context` answers what tables and functions there are, `relations` plans
 //! window TVFs, `unnest` arrays, `temporal` marks temporal joins, `types` the types of CAST, `casts` prints values as
-//! Flink does, `set_operations`, `exists` and `not_in` mend what DataFusion means differently, `late_data` splits off what `LATE DATA TO` asks for, `optimizer` holds the hand-picked
-//! rules, `errors` turns DataFusion's errors into ours, with a place in the text.
+//! Flink does, `set_operations`, `exists` and `not_in` mend what DataFusion means differently, `late_data` splits off what `LATE DATA TO` asks for, `lead_last` orders OVERs, `optimizer` holds the hand-picked
+//! rules, `conditions` looks at types, `errors` turns DataFusion's errors into ours, with a place in the text that `blame` finds if nobody else does.
 
+pub(crate) mod blame;
 mod casts;
+mod conditions;
 mod context;
 pub(crate) mod errors;
 mod exists;
 mod inserts;
 pub(crate) mod late_data;
+mod lead_last;
 mod not_in;
 mod optimizer;
 mod relations;
@@ -39,6 +42,7 @@ use sqlparser::ast::{Expr, Statement};
 use crate::error::SqlError;
 use crate::functions::{self, shift_timestamp::with_fast_shifts};
 use crate::sql::catalog::Catalog;
+use crate::sql::places::Places;
 use crate::sql::query::context::CatalogContext;
 use crate::sql::query::errors::sql_error;
 use crate::sql::statement::StreamQuery;
@@ -67,13 +71,15 @@ impl<'a> QueryPlanner<'a> {
         unnest::lower(lowered.as_mut());
         let planned = self.sql_to_rel().sql_statement_to_plan(Statement::Query(lowered));
         planned
+            .and_then(conditions::check)
             .and_then(set_operations::lower)
             .and_then(exists::lower)
             .and_then(not_in::lower)
+            .and_then(lead_last::lower)
             .and_then(|plan| late_data::mark(plan, query.late.as_ref()))
             .and_then(analyze)
             .and_then(optimizer::optimize)
-            .map_err(|error| sql_error(error, query.query.as_ref()).at(query.position))
+            .map_err(|error| sql_error(error, query.query.as_ref(), &query.places).at(query.position))
     }
 
     /// `expression` over columns of `schema`, for computed columns and watermarks; and its field.
@@ -100,7 +106,7 @@ impl<'a> QueryPlanner<'a> {
             )?;
             Ok((with_fast_shifts(physical, schema.as_arrow())?, field))
         };
-        plan().map_err(|error| sql_error(error, expression))
+        plan().map_err(|error| sql_error(error, expression, &Places::default()))
     }
 
     fn sql_to_rel(&self) -> SqlToRel<'_, CatalogContext<'a>> {
