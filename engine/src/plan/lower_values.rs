@@ -116,6 +116,7 @@ impl Builder<'_> {
             kind: NodeKind::Source(SourceSpec {
                 table: Arc::new(table),
                 ingest: (0..width).collect(),
+                key_texts: Vec::new(),
                 has_ops: false,
                 has_processing_time: false,
                 output: fields.iter().enumerate().map(pass).collect(),
