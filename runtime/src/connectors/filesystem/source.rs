@@ -54,7 +54,7 @@ struct FileSplit {
 enum Reader {
     Blocks(FileBlocks),
     Stream(FileStream),
-    Parquet(ParquetRows),
+    Parquet(Box<ParquetRows>),
 }
 
 /// What is left of a file behind what has been read.
@@ -303,7 +303,7 @@ impl FilesystemSource {
                     self.filter.as_ref(),
                     &layout.key_texts,
                 );
-                Reader::Parquet(rows?)
+                Reader::Parquet(Box::new(rows?))
             }
             (content, resume) => unreachable!("invariant: {content:?} is never resumed at {resume:?}"),
         };
