@@ -40,11 +40,11 @@ pub struct ShardsView {
     connectors: Arc<dyn ConnectorFactory>,
 }
 
-/// Takes `plan` apart into `shards` shards, which ask sources for `batch_rows` rows at once.
+/// Takes `plan` apart into `shards` shards, each within `config`.
 pub fn assemble(
     plan: &Arc<StreamPlan>,
     shards: usize,
-    batch_rows: usize,
+    config: ShardConfig,
     connectors: &Arc<dyn ConnectorFactory>,
     clock: ProcessClock,
     events: &Sender<Event>,
@@ -66,7 +66,7 @@ pub fn assemble(
                 endpoint,
                 epochs: epochs.clone(),
                 events: events.clone(),
-                batch_rows,
+                config,
             };
             let (measurements, events) = (measurements.clone(), events.clone());
             let tick_ns = idle_tick_ns(plan);
@@ -146,7 +146,7 @@ struct Blueprint {
     connectors: Arc<dyn ConnectorFactory>,
     control: Arc<epoch::Control>,
     endpoint: MeshEndpoint,
-    batch_rows: usize,
+    config: ShardConfig,
     epochs: Epochs,
     events: Sender<Event>,
 }
@@ -184,9 +184,7 @@ impl Blueprint {
             sinks,
             endpoint: self.endpoint,
             control: self.control,
-            config: ShardConfig {
-                poll_rows: self.batch_rows,
-            },
+            config: self.config,
             snapshots: self
                 .epochs
                 .taken

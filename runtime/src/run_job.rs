@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use engine::batch::BATCH_ROWS_MAX;
 use engine::error::SqlError;
 use engine::plan::{NodeKind, StreamPlan};
 use shards::clock::Clock;
 use shards::connector::ConnectorError;
+use shards::shard::ShardConfig;
 use thiserror::Error;
 
 use crate::assembly::{self, Assembly, Epochs};
@@ -48,8 +48,8 @@ pub struct RunOptions {
     pub progress: bool,
     /// Take SIGINT, SIGTERM and SIGUSR1 of this process.
     pub signals: bool,
-    /// Rows that a source is asked for at once.
-    pub batch_rows: usize,
+    /// The bounds of each shard.
+    pub shard: ShardConfig,
     /// Where histogram logs are written.
     pub histogram_directory: Option<PathBuf>,
     /// How often.
@@ -104,7 +104,7 @@ impl RunOptions {
             require_io_uring: false,
             progress: false,
             signals: false,
-            batch_rows: BATCH_ROWS_MAX,
+            shard: ShardConfig::default(),
             histogram_directory: None,
             histogram_interval: Duration::from_secs(10),
             connectors: Connectors::Configured(ConnectorConfig::default()),
@@ -148,7 +148,7 @@ pub fn run_job(job: &Job, options: &RunOptions) -> Result<RunReport, RunError> {
     let Assembly { view, wakers, makers } = assembly::assemble(
         &job.plan,
         shards,
-        options.batch_rows,
+        options.shard,
         &connectors,
         clock,
         &events,

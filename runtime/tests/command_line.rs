@@ -403,3 +403,30 @@ fn a_small_limit_of_locked_memory_is_told_with_its_remedy() {
     assert!(errors.contains("ulimit -l"), "{errors}");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "{\"auction\":1}\n");
 }
+
+#[test]
+fn a_job_that_keeps_more_than_its_memory_stops_and_names_who_keeps_it() {
+    let folder = folder("memory");
+    let sql = "CREATE TABLE numbers (id BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '300000', \
+               'fields.id.kind' = 'sequence', 'fields.id.start' = '0', 'fields.id.end' = '299999'); \
+               CREATE TABLE counts WITH ('connector' = 'blackhole') AS SELECT id, COUNT(*) AS n FROM numbers GROUP BY id;";
+    let run = |memory: &str| {
+        velocore(&folder, &["run", "--shards", "2", "--memory", memory, "-e", sql])
+            .output()
+            .unwrap()
+    };
+    let output = run("4MiB");
+    let errors = String::from_utf8_lossy(&output.stderr).to_string();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    for part in [
+        "over the memory budget: the operators of shard",
+        "may keep 2.0 MiB and keep",
+        "aggregate per id`",
+        "(--memory)",
+    ] {
+        assert!(errors.contains(part), "`{part}` is missing in:\n{errors}");
+    }
+    assert!(run("1 GiB").status.success());
+    let output = run("many");
+    assert_eq!(output.status.code(), Some(2));
+}

@@ -11,6 +11,7 @@
 //! **Invariant.** Nothing here starts a thread, opens a file, or reads a clock: time is handed in
 //! through [`clock::Clock`], so the deterministic simulator runs this very code.
 
+pub mod budget;
 pub mod checkpoint;
 pub mod clock;
 pub mod connector;

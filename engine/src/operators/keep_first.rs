@@ -17,6 +17,7 @@ use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics
 use crate::plan::RankSpec;
 use crate::snapshot::{StateReader, StateWriter};
 use crate::state::changes::rows_of;
+use crate::state::footprint::{lists_bytes, tree_bytes};
 use crate::state::group_table::{GroupIndex, GroupTable};
 use crate::state::key_ages::KeyAges;
 use crate::state::key_columns::named_keys;
@@ -271,11 +272,9 @@ impl Operator for KeepFirst {
             + self.table.allocated_bytes()
             + self.firsts.capacity() * size_of::<First>()
             + self.ages.as_ref().map_or(0, KeyAges::allocated_bytes)
-            + self
-                .timers
-                .values()
-                .map(|groups| groups.capacity() * 4 + 48)
-                .sum::<usize>();
+            + self.packer.allocated_bytes()
+            + tree_bytes::<i64, Vec<GroupIndex>>(self.timers.len())
+            + lists_bytes::<GroupIndex>(self.timers.len(), self.store.len());
         OperatorStatistics {
             state_bytes: bytes as u64,
             keys: self.table.len() as u64,

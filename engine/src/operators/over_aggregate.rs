@@ -228,7 +228,8 @@ impl Operator for OverAggregate {
 
     fn statistics(&self) -> OperatorStatistics {
         let frames: usize = self.groups.iter().map(|group| group.shared.bytes()).sum();
-        let keys = self.partitions.allocated_bytes() + self.packer.allocated_bytes();
+        let answered = self.answered.as_ref().map_or(0, Vec::capacity) * size_of::<i64>();
+        let keys = self.partitions.allocated_bytes() + self.packer.allocated_bytes() + answered;
         OperatorStatistics {
             state_bytes: (self.waiting.bytes() + frames + keys) as u64,
             keys: self.partitions.len() as u64,

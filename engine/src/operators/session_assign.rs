@@ -20,6 +20,7 @@ use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics
 use crate::plan::SessionSpec;
 use crate::snapshot::{StateReader, StateWriter, int64_column, leading, with_columns};
 use crate::state::changes::rows_of;
+use crate::state::footprint::{lists_bytes, tree_bytes};
 use crate::state::group_table::{GroupIndex, GroupTable};
 use crate::state::hash::hash_columns;
 use crate::state::keys::{KeyLayout, KeyPacker};
@@ -46,6 +47,8 @@ pub struct SessionAssign {
     hashes: Vec<u64>,
     /// By key, in order of time; nearly always one.
     sessions: Vec<Vec<Session>>,
+    /// How many of them there are.
+    open: usize,
     /// Keys by the end that a session of theirs had when it began or was last looked at.
     timers: BTreeMap<i64, Vec<GroupIndex>>,
     ready: VecDeque<Session>,
@@ -75,6 +78,7 @@ impl SessionAssign {
             store: RowStore::new(input),
             hashes: Vec::new(),
             sessions: Vec::new(),
+            open: 0,
             timers: BTreeMap::new(),
             ready: VecDeque::new(),
             watermark: WATERMARK_NONE,
@@ -103,6 +107,7 @@ impl SessionAssign {
             joined.rows.push(row);
             let new_end = joined.end;
             sessions.insert(first, joined);
+            self.open -= behind - first - 1;
             // A session that only grew at its end is found again through its old timer.
             if is_longer && first + 1 < behind {
                 self.timers.entry(new_end).or_default().push(group);
@@ -118,6 +123,7 @@ impl SessionAssign {
             rows: vec![row],
         };
         sessions.insert(first, session);
+        self.open += 1;
         self.timers.entry(end).or_default().push(group);
         true
     }
@@ -141,6 +147,7 @@ impl SessionAssign {
         let row = session.rows.swap_remove(at);
         if session.rows.is_empty() {
             sessions.remove(place);
+            self.open -= 1;
         }
         self.store.remove(row)
     }
@@ -157,6 +164,7 @@ impl SessionAssign {
                 let sessions = &mut self.sessions[group as usize];
                 let open = sessions.partition_point(|session| session.end <= closed_until);
                 self.ready.extend(sessions.drain(..open));
+                self.open -= open;
                 if let Some(next) = sessions.first() {
                     self.timers.entry(next.end).or_default().push(group);
                 }
@@ -238,6 +246,7 @@ impl SessionAssign {
                 None => {
                     let rows = vec![id];
                     sessions.push(Session { start, end, rows });
+                    self.open += 1;
                     self.timers.entry(end).or_default().push(group);
                 }
             }
@@ -329,11 +338,15 @@ impl Operator for SessionAssign {
 
     fn statistics(&self) -> OperatorStatistics {
         let bytes = self.store.allocated_bytes()
-            + self.store.len() * size_of::<RowId>()
             + self.table.allocated_bytes()
+            + self.packer.allocated_bytes()
             + self.hashes.capacity() * size_of::<u64>()
             + self.sessions.capacity() * size_of::<Vec<Session>>()
-            + self.timers.len() * 64;
+            + lists_bytes::<Session>(self.table.len(), self.open)
+            + lists_bytes::<RowId>(self.open + self.ready.len(), self.store.len())
+            + self.ready.capacity() * size_of::<Session>()
+            + tree_bytes::<i64, Vec<GroupIndex>>(self.timers.len())
+            + lists_bytes::<GroupIndex>(self.timers.len(), self.open);
         OperatorStatistics {
             state_bytes: bytes as u64,
             keys: self.store.len() as u64,

@@ -15,6 +15,7 @@ pub mod interner;
 pub mod keys;
 mod slots;
 
+pub(crate) mod footprint;
 pub mod group_table;
 pub mod key_ages;
 pub mod key_columns;

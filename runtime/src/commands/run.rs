@@ -8,6 +8,8 @@ use std::time::Duration;
 use clap::Args;
 use engine::batch::BATCH_ROWS_MAX;
 use engine::plan::warnings;
+use engine::sql::option_values::parse_bytes;
+use shards::shard::ShardConfig;
 
 use super::{EXIT_FAILED, EXIT_USAGE, JobArguments, fail, print};
 use crate::checkpoints::CheckpointOptions;
@@ -19,6 +21,9 @@ use crate::run_job::{Connectors, RunError, RunOptions, run_job};
 use crate::summary::RunReport;
 use crate::terminal::{is_watched, tell};
 use crate::{cores, signals};
+
+/// Less than this, and a job stops over its first rows.
+const MEMORY_BYTES_MIN: u64 = 1 << 20;
 
 const HISTOGRAM_INTERVAL_MIN: Duration = Duration::from_millis(HISTOGRAM_INTERVAL_MS_MIN);
 
@@ -59,6 +64,9 @@ pub(super) struct RunArguments {
     /// Start this operator without its state if it has changed since the checkpoint; 'all' = any
     #[arg(long, value_name = "OPERATOR")]
     allow_state_loss: Vec<String>,
+    /// Stop the job before its operators keep more than this, such as 4GiB; an equal part is each shard's
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    memory: Option<u64>,
     /// Rows that a source hands over at once, at most; fewer are for testing
     #[arg(long, value_name = "N", default_value_t = BATCH_ROWS_MAX as u64, value_parser = clap::value_parser!(u64).range(1..=BATCH_ROWS_MAX as u64))]
     batch_rows: u64,
@@ -136,13 +144,16 @@ fn options(arguments: &RunArguments, placement: cores::Placement, progress: bool
         Some(OutputArgument::Table) => OutputFormat::Table,
     };
     RunOptions {
-        cores: placement.cores,
         idle: arguments.idle,
         fallback: arguments.fallback,
         require_io_uring: arguments.require_io_uring,
         progress,
         signals: true,
-        batch_rows: arguments.batch_rows as usize,
+        shard: ShardConfig {
+            poll_rows: arguments.batch_rows as usize,
+            memory_bytes: arguments.memory.map(|bytes| bytes / placement.cores.len() as u64),
+        },
+        cores: placement.cores,
         histogram_directory: arguments.histogram_dir.clone(),
         histogram_interval: arguments.histogram_interval,
         connectors: Connectors::Configured(ConnectorConfig {
@@ -206,6 +217,15 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err(format!("at least {} ms", HISTOGRAM_INTERVAL_MIN.as_millis()));
     }
     Ok(duration)
+}
+
+/// `512MiB`, `4GiB`: enough for what every shard needs anyway.
+fn parse_memory(text: &str) -> Result<u64, String> {
+    match parse_bytes(text) {
+        Some(bytes) if bytes >= MEMORY_BYTES_MIN => Ok(bytes),
+        Some(_) => Err(format!("at least {} MiB", MEMORY_BYTES_MIN >> 20)),
+        None => Err("write a size such as 512MiB or 4GiB".to_owned()),
+    }
 }
 
 /// `10s`, `500ms`, `2m`, `1h`; not nothing.

@@ -17,9 +17,10 @@ use std::sync::Arc;
 
 use engine::error::ExecutionError;
 use engine::operators::Operator;
-use engine::plan::{NodeId, NodeKind, StreamPlan};
+use engine::plan::{NodeId, NodeKind, StreamPlan, explain};
 use thiserror::Error;
 
+use crate::budget::OverBudget;
 use crate::checkpoint::{Restore, SnapshotSink, names_of};
 use crate::clock::{Clock, Nanos};
 use crate::connector::{ConnectorError, Sink, Source};
@@ -62,12 +63,15 @@ pub struct ShardParts {
 pub struct ShardConfig {
     /// Rows asked of a source at once.
     pub poll_rows: usize,
+    /// Bytes of state that its operators may keep; no bound without.
+    pub memory_bytes: Option<u64>,
 }
 
 impl Default for ShardConfig {
     fn default() -> ShardConfig {
         ShardConfig {
             poll_rows: engine::batch::BATCH_ROWS_MAX,
+            memory_bytes: None,
         }
     }
 }
@@ -95,6 +99,9 @@ pub enum ShardError {
     /// An operator met an error.
     #[error(transparent)]
     Execution(#[from] ExecutionError),
+    /// Its operators keep more than they may.
+    #[error(transparent)]
+    Memory(#[from] OverBudget),
     /// Another shard left without ending its streams.
     #[error("shard {0} is gone; its own message says why")]
     PeerGone(usize),
@@ -218,6 +225,7 @@ impl Shard {
             progress |= self.flush_operators(!progress, clock)?;
             self.flush_sinks()?;
             self.publish_counters();
+            self.check_memory()?;
         }
         progress |= self.settle_sinks()?;
         progress |= self.close_sinks()?;
@@ -418,6 +426,32 @@ impl Shard {
 }
 
 impl Shard {
+    /// Fails if the operators keep more than they may.
+    fn check_memory(&self) -> Result<(), OverBudget> {
+        let kept = self.counters.state_bytes;
+        let Some(budget) = self.config.memory_bytes.filter(|&budget| kept > budget) else {
+            return Ok(());
+        };
+        let operators = self
+            .nodes
+            .iter()
+            .enumerate()
+            .filter_map(|(id, node)| match &node.role {
+                Role::Operator(operator) => Some((id, operator.statistics())),
+                Role::Source | Role::Exchange(_) | Role::Sink(_) => None,
+            });
+        let largest = operators.max_by_key(|(_, statistics)| statistics.state_bytes);
+        let (id, statistics) = largest.expect("invariant: what is kept is kept by an operator");
+        Err(OverBudget {
+            shard: self.id,
+            budget,
+            kept,
+            operator: explain::headline(&self.plan, id),
+            bytes: statistics.state_bytes,
+            keys: statistics.keys,
+        })
+    }
+
     /// Hands what an entry delivered to the readers of `node`.
     fn hand_on(&mut self, node: NodeId, delivery: Delivery, clock: &dyn Clock) -> Result<(), ShardError> {
         match delivery {

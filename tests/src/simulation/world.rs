@@ -305,6 +305,7 @@ impl World {
             restore: self.epochs.as_ref().and_then(|epochs| epochs.restore.clone()),
             config: ShardConfig {
                 poll_rows: self.scenario.poll_rows,
+                memory_bytes: None,
             },
         };
         Seat {

@@ -203,7 +203,8 @@ impl Run {
                 order.iter().map(|&row| partitions[row as usize]).collect(),
             ),
         };
-        let own = order.as_ref().map_or(0, |order| order.len() * 12) + partitions.len() * 4;
+        let numbers = partitions.len() + order.as_ref().map_or(0, Vec::len);
+        let own = numbers * size_of::<u32>() + times.len() * size_of::<i64>();
         Run {
             bytes: rows.get_array_memory_size() + own,
             rows,

@@ -12,6 +12,7 @@ use crate::error::ExecutionError;
 use crate::operators::rank::sort_key::{SortKey, SortKeys};
 use crate::plan::{RankFunction, RankSpec};
 use crate::snapshot::{StateReader, StateWriter};
+use crate::state::footprint::lists_bytes;
 use crate::state::group_table::{GroupIndex, GroupTable};
 use crate::state::hash::hash_columns;
 use crate::state::key_ages::KeyAges;
@@ -48,7 +49,9 @@ pub(crate) struct Ranking {
     pub store: RowStore,
     /// Rows given up by the batch at work; still in the store until `forget_dropped`.
     dropped: Vec<RowId>,
-    entry_bytes: usize,
+    entries: usize,
+    /// Bytes of sort keys outside their entries.
+    key_bytes: usize,
     ages: Option<KeyAges>,
 }
 
@@ -72,7 +75,8 @@ impl Ranking {
             partitions: Vec::new(),
             store: RowStore::new(input.clone()),
             dropped: Vec::new(),
-            entry_bytes: 0,
+            entries: 0,
+            key_bytes: 0,
             ages: spec.ttl_us.map(KeyAges::new),
         })
     }
@@ -149,7 +153,8 @@ impl Ranking {
             Some(last) if last.key <= key => entries.len(),
             _ => entries.partition_point(|entry| entry.key <= key),
         };
-        self.entry_bytes += size_of::<Entry>() + key.heap_bytes();
+        self.entries += 1;
+        self.key_bytes += key.heap_bytes();
         entries.insert(at, Entry { key, row, hash });
         if !self.retracts {
             self.cut(group);
@@ -168,7 +173,8 @@ impl Ranking {
         };
         let entries = &mut self.partitions[group as usize];
         for entry in entries.drain(keep..) {
-            self.entry_bytes -= size_of::<Entry>() + entry.key.heap_bytes();
+            self.entries -= 1;
+            self.key_bytes -= entry.key.heap_bytes();
             self.dropped.push(entry.row);
         }
     }
@@ -202,7 +208,8 @@ impl Ranking {
             self.note_change(group);
             let entries = &mut self.partitions[group as usize];
             let entry = entries.remove(at);
-            self.entry_bytes -= size_of::<Entry>() + entry.key.heap_bytes();
+            self.entries -= 1;
+            self.key_bytes -= entry.key.heap_bytes();
             self.dropped.push(entry.row);
         }
     }
@@ -272,7 +279,8 @@ impl Ranking {
 
     fn drop_entries(&mut self, entries: Vec<Entry>) {
         for entry in entries {
-            self.entry_bytes -= size_of::<Entry>() + entry.key.heap_bytes();
+            self.entries -= 1;
+            self.key_bytes -= entry.key.heap_bytes();
             self.dropped.push(entry.row);
         }
     }
@@ -325,7 +333,9 @@ impl Ranking {
     pub fn bytes(&self) -> usize {
         self.store.allocated_bytes()
             + self.table.allocated_bytes()
-            + self.entry_bytes
+            + self.packer.allocated_bytes()
+            + lists_bytes::<Entry>(self.table.len(), self.entries)
+            + self.key_bytes
             + self.ages.as_ref().map_or(0, KeyAges::allocated_bytes)
             + self.partitions.capacity() * size_of::<Vec<Entry>>()
     }

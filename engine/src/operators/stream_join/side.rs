@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::error::ExecutionError;
 use crate::snapshot::{int64_column, with_columns};
+use crate::state::footprint::{lists_bytes, tree_bytes};
 use crate::state::group_table::{GroupIndex, NO_GROUP};
 use crate::state::row_store::{NO_ROW, RowId, RowStore};
 
@@ -285,11 +286,11 @@ impl Side {
             + self.ends.capacity() * size_of::<(RowId, RowId)>()
             + (self.next.capacity() + self.groups.capacity() + self.matches.capacity()) * size_of::<u32>()
             + (self.hashes.capacity() + self.arrivals.capacity()) * size_of::<u64>()
-            + self
-                .by_time
-                .values()
-                .map(|ids| ids.capacity() * 4 + 40)
-                .sum::<usize>()
+            + tree_bytes::<i64, Vec<RowId>>(self.by_time.len())
+            + lists_bytes::<RowId>(
+                self.by_time.len(),
+                self.store.len() * usize::from(!self.by_time.is_empty()),
+            )
             + self
                 .by_arrival
                 .iter()
