@@ -28,7 +28,7 @@ mod keys;
 mod number;
 mod scan;
 mod temporal;
-mod type_name;
+pub(crate) mod type_name;
 mod view;
 mod write;
 

@@ -69,13 +69,13 @@ fn unquote(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
 
 /// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     Field(String),
     Element(usize),
 }
 
 /// Reads `$.a['b'][0]`; the words `lax` and `strict` before it are allowed.
-fn read_path(path: &str) -> Result<Vec<Step>> {
+pub(super) fn read_path(path: &str) -> Result<Vec<Step>> {
     let wrong = || exec_err!("'{path}' is not a path; paths select one value: '$.a.b[0]', \"$['a b']\"");
     let trimmed = path.trim();
     let trimmed = trimmed
@@ -88,6 +88,9 @@ fn read_path(path: &str) -> Result<Vec<Step>> {
     };
     let mut steps = Vec::new();
     while !rest.is_empty() {
+        if rest.starts_with(".[") {
+            rest = &rest[1..];
+        }
         if let Some(named) = rest.strip_prefix('.') {
             let end = named.find(['.', '[']).unwrap_or(named.len());
             if end == 0 || named.starts_with('*') {
@@ -133,15 +136,19 @@ fn each(args: &ScalarFunctionArgs, mut answer: impl FnMut(Option<Option<&Value>>
         }
         let document: Option<Value> = serde_json::from_str(text).ok();
         let steps = current.as_ref().map_or(&[][..], |(_, steps)| steps.as_slice());
-        let selected = document.as_ref().and_then(|document| {
-            steps.iter().try_fold(document, |value, step| match step {
-                Step::Field(name) => value.get(name),
-                Step::Element(index) => value.get(index),
-            })
-        });
-        answer(Some(selected));
+        answer(Some(
+            document.as_ref().and_then(|document| selected(document, steps)),
+        ));
     }
     Ok(())
+}
+
+/// What a path selects.
+pub(super) fn selected<'v>(document: &'v Value, steps: &[Step]) -> Option<&'v Value> {
+    steps.iter().try_fold(document, |value, step| match step {
+        Step::Field(name) => value.get(name),
+        Step::Element(index) => value.get(index),
+    })
 }
 
 fn select(args: &ScalarFunctionArgs, text: fn(&Value) -> Option<String>) -> Result<ArrayRef> {
@@ -161,7 +168,7 @@ fn exists(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
 }
 
 /// A scalar as plain text; NULL for what is not one.
-fn scalar_text(value: &Value) -> Option<String> {
+pub(super) fn scalar_text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),

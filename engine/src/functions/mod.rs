@@ -11,17 +11,23 @@ mod arrays;
 mod average;
 mod calendar;
 mod civil;
+mod convert_tz;
 mod date_format;
 mod decimal_arithmetic;
 mod digests;
 mod encodings;
+mod interval_times;
 mod json;
+mod json_construction;
+mod json_value;
 mod maps;
 mod native;
 pub(crate) mod not_null;
 mod padding;
+mod percentile;
 mod planner;
 pub(crate) mod positional;
+mod printf;
 mod query_parameter;
 mod ranks;
 mod registry;
@@ -36,6 +42,7 @@ mod time_arithmetic;
 mod time_pattern;
 mod time_reading;
 mod total;
+mod type_of;
 mod url;
 
 use std::ops::ControlFlow;
@@ -57,7 +64,10 @@ pub(crate) fn check_literal(name: &str, index: usize, text: &str) -> Result<(), 
         ("date_format" | "to_timestamp" | "to_date" | "unix_timestamp" | "from_unixtime", 1) => {
             time_pattern::TimePattern::read(text).map(|_| ()).map_err(plain)
         }
-        ("json_value" | "json_query" | "json_exists", 1) => json::check_path(text).map_err(plain),
+        ("convert_tz", 1 | 2) => convert_tz::check_zone(text),
+        ("json_value" | "json_value_of" | "json_query" | "json_exists", 1) => {
+            json::check_path(text).map_err(plain)
+        }
         _ => Ok(()),
     }
 }

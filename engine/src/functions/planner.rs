@@ -8,7 +8,7 @@ use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr, Raw
 use datafusion_expr::{Expr, ExprSchemable, cast, lit};
 use sqlparser::ast::BinaryOperator;
 
-use crate::functions::{Functions, decimal_arithmetic};
+use crate::functions::{Functions, decimal_arithmetic, interval_times};
 
 /// Plans Flink's special syntax as calls of our functions.
 #[derive(Debug)]
@@ -66,12 +66,17 @@ impl ExprPlanner for FlinkExpressions {
         )))
     }
 
-    /// Arithmetic of DECIMALs whose type in Flink is not Arrow's.
+    /// Arithmetic of DECIMALs whose type in Flink is not Arrow's; intervals, several times.
     fn plan_binary_op(
         &self,
         operation: RawBinaryExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
+        if operation.op == BinaryOperator::Multiply
+            && let Some(product) = interval_times::product(&operation, schema)?
+        {
+            return Ok(PlannerResult::Planned(product));
+        }
         let choose = match operation.op {
             BinaryOperator::Divide => decimal_arithmetic::division,
             BinaryOperator::Multiply => decimal_arithmetic::multiplication,

@@ -14,9 +14,10 @@ use datafusion_functions_nested::planner::{FieldAccessPlanner, NestedFunctionPla
 use datafusion_functions_window::planner::WindowFunctionPlanner;
 
 use crate::functions::{
-    CLOCK_AND_CHANCE, arrays, average, calendar, date_format, decimal_arithmetic, digests, encodings, json,
-    maps, padding, planner, positional, ranks, regular_expressions, roots, split_index, strings, temporal,
-    text, time_arithmetic, time_reading, total, url,
+    CLOCK_AND_CHANCE, arrays, average, calendar, convert_tz, date_format, decimal_arithmetic, digests,
+    encodings, interval_times, json, json_construction, json_value, maps, padding, percentile, planner,
+    positional, printf, ranks, regular_expressions, roots, split_index, strings, temporal, text,
+    time_arithmetic, time_reading, total, type_of, url,
 };
 
 /// DataFusion's functions that speak of DataFusion itself or of Arrow's types.
@@ -130,6 +131,7 @@ impl Functions {
             total::sum(),
             positional::first_value(),
             positional::last_value(),
+            percentile::percentile(),
         ]) {
             for name in names_of(function.name(), function.aliases()) {
                 self.aggregates.insert(name, function.clone());
@@ -203,13 +205,18 @@ fn own_scalars() -> Vec<Arc<ScalarUDF>> {
     [
         arrays::functions(),
         calendar::functions(),
+        convert_tz::functions(),
         date_format::functions(),
         decimal_arithmetic::functions(),
         digests::functions(),
         encodings::functions(),
+        interval_times::functions(),
         json::functions(),
+        json_construction::functions(),
+        json_value::functions(),
         maps::functions(),
         padding::functions(),
+        printf::functions(),
         regular_expressions::functions(),
         roots::functions(),
         split_index::functions(),
@@ -218,6 +225,7 @@ fn own_scalars() -> Vec<Arc<ScalarUDF>> {
         text::functions(),
         time_arithmetic::functions(),
         time_reading::functions(),
+        type_of::functions(),
         url::functions(),
     ]
     .concat()

@@ -12,6 +12,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
+use crate::sql::constructors;
 use crate::sql::types::parse_type;
 
 /// Flink's SQL, as far as sqlparser's hooks can tell it.
@@ -35,11 +36,15 @@ impl Dialect for StreamDialect {
         ch.is_alphanumeric() || ch == '$' || ch == '_'
     }
 
-    /// `CAST(x AS ROW<…>)`: sqlparser knows no ROW and no TIMESTAMP WITH LOCAL TIME ZONE.
+    /// `MAP[…]` and JSON; `CAST(x AS ROW<…>)`: sqlparser knows no ROW and no TIMESTAMP WITH LOCAL TIME ZONE.
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
         let Token::Word(word) = &parser.peek_token_ref().token else {
             return None;
         };
+        let word = word.clone();
+        if let Some(parsed) = constructors::parse(parser, &word) {
+            return Some(parsed);
+        }
         let kind = match word.keyword {
             Keyword::CAST => CastKind::Cast,
             Keyword::TRY_CAST => CastKind::TryCast,

@@ -8,6 +8,7 @@
 //! (names, types, functions and logical optimisation by DataFusion's planner). `flink_export` writes a job file in Flink's own words.
 
 pub mod catalog;
+mod constructors;
 mod create_table;
 mod definitions;
 pub mod dialect;

@@ -25,6 +25,8 @@ mod temporal;
 mod types;
 mod unnest;
 
+pub(crate) use syntax::call;
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};

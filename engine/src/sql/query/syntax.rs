@@ -212,7 +212,7 @@ fn cast(expr: Expr, data_type: DataType) -> Expr {
     }
 }
 
-pub(super) fn call(name: Ident, arguments: Vec<Expr>) -> Expr {
+pub(crate) fn call(name: Ident, arguments: Vec<Expr>) -> Expr {
     Expr::Function(Function {
         name: ObjectName::from(vec![name]),
         uses_odbc_syntax: false,

@@ -3,6 +3,8 @@
 //! An expression is evaluated over a batch of three equal rows; the three answers must be the one
 //! expected, and of the type that planning promised.
 
+mod constructed;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
