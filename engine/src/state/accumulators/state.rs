@@ -201,8 +201,13 @@ impl GroupState {
                 Some((other, counted)) if shares(other) => counted,
                 _ => counted_rows(primitive, batch),
             };
-            let rows = counted.as_deref().map_or(Rows::All, Rows::Some);
-            self.take_step(step, batch, groups, rows, signs, &mut values)?;
+            let update = Update {
+                groups,
+                rows: counted.as_deref().map_or(Rows::All, Rows::Some),
+                signs,
+                is_single: self.has_single_group(),
+            };
+            self.take_step(step, batch, &update, &mut values)?;
             last = Some((primitive, counted));
         }
         let mut distinct = std::mem::take(&mut self.distinct);
@@ -213,9 +218,13 @@ impl GroupState {
         for set in &mut distinct {
             set.update(batch, ids.clone(), signs, |users, transitions| {
                 for &user in users {
-                    let rows = Rows::Some(&transitions.rows);
-                    let signs = Some(transitions.signs.as_slice());
-                    self.update_primitive(&layout.primitives[user], batch, groups, rows, signs, &mut values)?;
+                    let update = Update {
+                        groups,
+                        rows: Rows::Some(&transitions.rows),
+                        signs: Some(transitions.signs.as_slice()),
+                        is_single: self.has_single_group(),
+                    };
+                    self.update_primitive(&layout.primitives[user], batch, &update, &mut values)?;
                 }
                 Ok(())
             })?;
@@ -228,21 +237,13 @@ impl GroupState {
         &mut self,
         step: Step,
         batch: &RecordBatch,
-        groups: &[GroupIndex],
-        rows: Rows<'_>,
-        signs: Option<&[i64]>,
+        update: &Update<'_>,
         cache: &mut ValueCache,
     ) -> Result<(), ExecutionError> {
         let layout = Arc::clone(&self.layout);
         let primitive = &layout.primitives[step.first()];
-        let update = Update {
-            groups,
-            rows,
-            signs,
-            is_single: self.has_single_group(),
-        };
         match step {
-            Step::Alone(_) => self.update_primitive(primitive, batch, groups, rows, signs, cache)?,
+            Step::Alone(_) => self.update_primitive(primitive, batch, update, cache)?,
             Step::SumAndExtremes { least, greatest, .. } if !update.is_single => {
                 let values = cache.get(primitive.kind, primitive.arguments[0], batch);
                 let extremes = [least, greatest].map(|extreme| layout.primitives[extreme].place);
@@ -254,9 +255,9 @@ impl GroupState {
             }
             // The state of a single group stays in registers, a pass at a time.
             Step::SumAndExtremes { sum, least, greatest } => {
-                self.take_step(Step::SumAndCount(sum), batch, groups, rows, signs, cache)?;
+                self.take_step(Step::SumAndCount(sum), batch, update, cache)?;
                 for extreme in [least, greatest] {
-                    self.take_step(Step::Alone(extreme), batch, groups, rows, signs, cache)?;
+                    self.take_step(Step::Alone(extreme), batch, update, cache)?;
                 }
             }
         }
@@ -272,18 +273,12 @@ impl GroupState {
         &mut self,
         primitive: &Primitive,
         batch: &RecordBatch,
-        groups: &[GroupIndex],
-        rows: Rows<'_>,
-        signs: Option<&[i64]>,
+        update: &Update<'_>,
         cache: &mut ValueCache,
     ) -> Result<(), ExecutionError> {
-        let is_single = self.has_single_group();
-        let update = Update {
-            groups,
-            rows,
-            signs,
-            is_single,
-        };
+        let &Update {
+            groups, rows, signs, ..
+        } = update;
         let place = primitive.place;
         match primitive.kind {
             Kind::Count => update.count(&mut self.table.states_mut(), place),
