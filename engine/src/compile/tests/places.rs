@@ -3,7 +3,7 @@
 use super::check_refused;
 
 /// Statement with `«…»` around what is blamed, message, part of the hint.
-const WRONG: [(&str, &str, &str); 48] = [
+const WRONG: [(&str, &str, &str); 49] = [
     // Names.
     ("SELECT id, «vv» FROM a", "column `vv` not found", "`v`"),
     ("SELECT id FROM a ORDER BY «vv»", "column `vv` not found", "`v`"),
@@ -176,6 +176,11 @@ const WRONG: [(&str, &str, &str); 48] = [
         "SELECT a.id FROM a JOIN b FOR SYSTEM_TIME AS OF «a.v» AS r ON a.id = r.id",
         "FOR SYSTEM_TIME AS OF needs the event time of the left table, and `a.v` is not",
         "WATERMARK FOR",
+    ),
+    (
+        "SELECT a.id FROM a, «LATERAL» (SELECT v FROM b WHERE b.k > a.k ORDER BY v LIMIT 1) t",
+        "a LATERAL sub-query with LIMIT is correlated by equalities alone",
+        "inner.k = outer.k",
     ),
     // OVER.
     (

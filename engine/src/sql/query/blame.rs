@@ -6,7 +6,8 @@ use crate::error::Position;
 use crate::sql::places::Places;
 
 /// What messages say, and the words that are meant.
-const CONSTRUCTS: [(&str, &[&str]); 18] = [
+const CONSTRUCTS: [(&str, &[&str]); 19] = [
+    ("LATERAL", &["LATERAL"]),
     ("QUALIFY clause", &["QUALIFY"]),
     ("rows of VALUES", &["VALUES"]),
     ("SUBSTRING", &["SUBSTRING", "SUBSTR"]),

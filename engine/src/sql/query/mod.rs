@@ -2,7 +2,7 @@
 //!
 //! `syntax` lowers Flink's spellings, `context` answers what tables and functions there are, `relations` plans
 //! window TVFs, `unnest` arrays, `temporal` marks temporal joins, `types` the types of CAST, `casts` prints values as
-//! Flink does, `set_operations`, `exists` and `not_in` mend what DataFusion means differently, `late_data` splits off what `LATE DATA TO` asks for, `lead_last` orders OVERs, `optimizer` holds the hand-picked
+//! Flink does, `set_operations`, `exists` and `not_in` mend what DataFusion means differently, `late_data` splits off what `LATE DATA TO` asks for, `lead_last` orders OVERs, `lateral_top_n` plans LATERAL with LIMIT, `optimizer` holds the hand-picked
 //! rules, `conditions` looks at types, `errors` turns DataFusion's errors into ours, with a place in the text that `blame` finds if nobody else does.
 
 pub(crate) mod blame;
@@ -13,6 +13,7 @@ pub(crate) mod errors;
 mod exists;
 mod inserts;
 pub(crate) mod late_data;
+mod lateral_top_n;
 mod lead_last;
 mod not_in;
 mod optimizer;
@@ -74,6 +75,7 @@ impl<'a> QueryPlanner<'a> {
         let planned = self.sql_to_rel().sql_statement_to_plan(Statement::Query(lowered));
         planned
             .and_then(conditions::check)
+            .and_then(lateral_top_n::lower)
             .and_then(set_operations::lower)
             .and_then(exists::lower)
             .and_then(not_in::lower)
