@@ -50,23 +50,31 @@ pub(super) fn check_zone(name: &str) -> Result<(), String> {
     }
 }
 
+/// The zones that were looked up last: rows nearly always name the same.
+struct Zones {
+    /// From, to.
+    names: [String; 2],
+    /// `None` if one is no zone.
+    pair: Option<(Tz, Tz)>,
+}
+
 fn convert(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
     let [texts, from, to] = [0, 1, 2].map(|index| TextArgument::of(args, index));
     let (texts, from, to) = (texts?, from?, to?);
     let mut converted = StringBuilder::with_capacity(args.number_rows, args.number_rows * 19);
-    let mut zones: Option<(String, String, Option<(Tz, Tz)>)> = None;
+    let mut zones: Option<Zones> = None;
     for row in 0..args.number_rows {
         let (Some(text), Some(from), Some(to)) = (texts.get(row), from.get(row), to.get(row)) else {
             converted.append_null();
             continue;
         };
-        let known = zones
-            .as_ref()
-            .is_some_and(|(known_from, known_to, _)| known_from == from && known_to == to);
-        if !known {
-            zones = Some((from.to_string(), to.to_string(), zone(from).zip(zone(to))));
-        }
-        let pair = zones.as_ref().and_then(|(_, _, pair)| *pair);
+        let known = zones.take().filter(|known| known.names == [from, to]);
+        let known = known.unwrap_or_else(|| Zones {
+            names: [from, to].map(str::to_string),
+            pair: zone(from).zip(zone(to)),
+        });
+        let pair = known.pair;
+        zones = Some(known);
         converted.append_option(pair.and_then(|(from, to)| converted_time(text.trim(), from, to)));
     }
     Ok(Arc::new(converted.finish()))
