@@ -54,6 +54,14 @@ limits! {
     LOCAL_GROUPS_MAX: usize = 16_384, "groups of a local phase",
         "what was combined so far goes to the owners",
         a_local_phase_hands_over_when_it_holds_as_many_groups_as_it_may;
+    /// Combinations of codes that a table keeps the groups of while it is small: there may be many tables.
+    CODES_OF_SMALL_TABLE_MAX: usize = 1 << 13, "combinations of dictionary codes, few groups",
+        "keys are packed and hashed",
+        too_many_combinations_and_plain_columns_are_packed;
+    /// The same for a table of many groups: what is kept stays in a near cache.
+    CODES_OF_TABLE_MAX: usize = 1 << 16, "combinations of dictionary codes",
+        "keys are packed and hashed",
+        too_many_combinations_and_plain_columns_are_packed;
     /// Slots of the largest sub-table of a hash table: what a resize copies at most.
     SUB_TABLE_SLOTS_MAX: usize = 1 << 15, "slots of a part of a hash table",
         "the part is split in two, the others stay as they are",
@@ -95,6 +103,14 @@ limits! {
     PADDED_LETTERS_MAX: i64 = 1 << 24, "characters of a padded text",
         "the job stops with an error that names the length asked for",
         functions_that_could_make_too_much_are_bounded;
+    /// The longest padding and the most digits that PRINTF makes of a value.
+    PRINTF_WIDTH_MAX: usize = 10_000, "characters of a value in PRINTF",
+        "the text is NULL, as with any format that is none",
+        printf_writes_by_a_format;
+    /// The longest look ahead: every partition may hold that many rows.
+    LEAD_OFFSET_MAX: i64 = 1_000_000, "rows that LEAD looks ahead",
+        "the statement is refused",
+        errors_of_the_plan_point_at_what_is_wrong;
     /// Values that one call of ARRAY_REPEAT may make of a batch, so that a typing error does not take all memory.
     REPEATED_MAX: usize = 16 << 20, "values of ARRAY_REPEAT in a batch",
         "the job stops with an error",

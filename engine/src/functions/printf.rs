@@ -13,9 +13,7 @@ use datafusion_common::{Result, plan_err};
 use datafusion_expr::{ScalarFunctionArgs, ScalarUDF, Signature, Volatility};
 
 use crate::functions::native::{NativeFunction, TextArgument, column};
-
-/// The longest padding and the most digits that are asked for.
-const WIDTH_MAX: usize = 10_000;
+use crate::limits::PRINTF_WIDTH_MAX;
 
 /// The functions of this family.
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
@@ -133,7 +131,7 @@ fn number(letters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Opti
     let mut found: Option<usize> = None;
     while let Some(digit) = letters.next_if(char::is_ascii_digit) {
         let value = found.unwrap_or(0) * 10 + digit.to_digit(10)? as usize;
-        if value > WIDTH_MAX {
+        if value > PRINTF_WIDTH_MAX {
             return None;
         }
         found = Some(value);

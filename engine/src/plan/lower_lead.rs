@@ -13,14 +13,12 @@ use datafusion_physical_expr::expressions::Column;
 
 use crate::changelog::Changelog;
 use crate::error::SqlError;
+use crate::limits::LEAD_OFFSET_MAX;
 use crate::plan::builder::{Builder, MapOutput, names_of, planning_error};
 use crate::plan::display::sql_types;
 use crate::plan::lowered::{Lowered, schema_of};
 use crate::plan::partitioner::{self, KeyedOperator};
 use crate::plan::{LeadCall, LeadSpec, NodeKind, PlanNode, StateGrowth};
-
-/// The longest look ahead: every partition may hold that many rows.
-const OFFSET_MAX: i64 = 1_000_000;
 
 /// Whether the function is LEAD.
 pub(crate) fn is_lead(function: &WindowFunction) -> bool {
@@ -165,11 +163,11 @@ impl Builder<'_> {
             },
             Some(_) => None,
         };
-        let offset = offset.filter(|offset| (0..=OFFSET_MAX).contains(offset));
+        let offset = offset.filter(|offset| (0..=LEAD_OFFSET_MAX).contains(offset));
         offset.map(|offset| offset as usize).ok_or_else(|| {
             self.error_at(
                 &["LEAD"],
-                format!("the offset of LEAD is a number from 0 to {OFFSET_MAX}"),
+                format!("the offset of LEAD is a number from 0 to {LEAD_OFFSET_MAX}"),
             )
             .hint("LEAD looks ahead and LAG looks back")
         })

@@ -204,7 +204,7 @@ const WRONG: [(&str, &str, &str); 49] = [
         "WATERMARK FOR",
     ),
     (
-        "SELECT «LEAD»(v, -1) OVER (PARTITION BY k ORDER BY ts) FROM a",
+        "SELECT «LEAD»(v, 1000001) OVER (PARTITION BY k ORDER BY ts) FROM a",
         "the offset of LEAD is a number from 0 to 1000000",
         "LAG",
     ),

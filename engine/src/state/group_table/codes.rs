@@ -8,13 +8,9 @@ use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::compute::take;
 
 use crate::encoding::codes_of;
+use crate::limits::{CODES_OF_SMALL_TABLE_MAX, CODES_OF_TABLE_MAX};
 use crate::state::group_table::{GroupIndex, GroupTable, NO_GROUP};
 use crate::state::keys::KeyPacker;
-
-/// The most combinations of codes that a table keeps groups of while it is small: there may be many tables.
-const COMBINATIONS_SMALL: usize = 1 << 13;
-/// The most that it keeps groups of at all: the array stays in a near cache.
-const COMBINATIONS_MAX: usize = 1 << 16;
 
 /// Stands for codes whose first row of a batch is about to be looked up.
 const PENDING: GroupIndex = NO_GROUP - 1;
@@ -41,7 +37,9 @@ impl Codes {
             // One more for NULL.
             combinations = combinations.saturating_mul(codes.values().len() + 1);
         }
-        if columns.is_empty() || combinations > COMBINATIONS_SMALL.max(4 * groups).min(COMBINATIONS_MAX) {
+        if columns.is_empty()
+            || combinations > CODES_OF_SMALL_TABLE_MAX.max(4 * groups).min(CODES_OF_TABLE_MAX)
+        {
             return false;
         }
         if !self.has_dictionaries(columns) {
@@ -245,8 +243,19 @@ mod tests {
         let coded = column(&many, &codes);
         check(&[vec![coded.clone(), coded.clone()]]);
         check(&[vec![coded.clone(), plain(&coded).unwrap()]]);
-        let (mut small, mut packer) = table(2);
-        let mut groups = Vec::new();
-        assert!(!small.find_by_codes(&mut packer, &[coded.clone(), coded], &mut groups));
+        let (mut table, mut packer) = table(2);
+        let pair = [coded.clone(), coded.clone()];
+        assert!(!table.find_by_codes(&mut packer, &pair, &mut Vec::new()));
+        // A table of many groups keeps the groups of more codes, up to a bound.
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values(
+            (0..40_000).map(|number| format!("value {number}")),
+        ));
+        table.find_or_insert(&mut packer, &[texts.clone(), texts], 40_000, &mut Vec::new());
+        assert!(table.find_by_codes(&mut packer, &pair, &mut Vec::new()));
+        let more: ArrayRef = Arc::new(StringArray::from_iter_values(
+            (0..400).map(|number| format!("value {number}")),
+        ));
+        let more = column(&more, &codes);
+        assert!(!table.find_by_codes(&mut packer, &[coded, more], &mut Vec::new()));
     }
 }
