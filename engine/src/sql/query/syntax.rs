@@ -37,6 +37,7 @@ impl VisitorMut for FlinkSyntax {
     type Break = SqlError;
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
+        name_expressions(&mut select.projection);
         number_equal_names(&mut select.projection);
         ControlFlow::Continue(())
     }
@@ -51,15 +52,26 @@ impl VisitorMut for FlinkSyntax {
     }
 }
 
+/// `SELECT price, price * 2` → the second is `EXPR$1`, as Flink names what has no name, by its place.
+fn name_expressions(projection: &mut [SelectItem]) {
+    for (place, item) in projection.iter_mut().enumerate() {
+        if let SelectItem::UnnamedExpr(expression) = item
+            && column_name(expression).is_none()
+        {
+            let expr = std::mem::replace(expression, Expr::value(Value::Null));
+            *item = SelectItem::ExprWithAlias {
+                expr,
+                alias: Ident::with_quote('`', format!("EXPR${place}")),
+            };
+        }
+    }
+}
+
 /// `SELECT price, CAST(price AS STRING)` → the second is `price0`, as Flink names it: DataFusion leaves
-/// casts out of names, and a sink cannot have two columns of one name. Of two equal expressions the second
-/// is named by its text and a number.
+/// casts out of names, and a sink cannot have two columns of one name.
 fn number_equal_names(projection: &mut [SelectItem]) {
     let name_of = |item: &SelectItem| match item {
-        SelectItem::UnnamedExpr(expression) => match column_name(expression) {
-            Some(name) => Some(name.to_string()),
-            None => Some(expression.to_string()),
-        },
+        SelectItem::UnnamedExpr(expression) => column_name(expression).map(str::to_string),
         SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
         _ => None,
     };

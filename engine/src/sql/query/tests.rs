@@ -123,6 +123,26 @@ fn columns_of_one_name_are_numbered() {
 }
 
 #[test]
+fn expressions_without_a_name_are_named_by_their_place() {
+    let names = |sql: &str| {
+        let plan = plan(&format!("{BID}{sql}")).unwrap();
+        plan.schema()
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names("SELECT price, price * 2, UPPER('a'), price AS p FROM bid"),
+        ["price", "EXPR$1", "EXPR$2", "p"]
+    );
+    assert_eq!(
+        names("SELECT `EXPR$0` FROM (SELECT COUNT(*) FROM bid GROUP BY price HAVING COUNT(*) > 1) AS x"),
+        ["EXPR$0"]
+    );
+}
+
+#[test]
 fn a_filter_that_is_always_false_still_reads_its_table() {
     check_plan(
         "SELECT price FROM bid WHERE TRUE",
