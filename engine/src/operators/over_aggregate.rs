@@ -22,8 +22,7 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef};
 
 use crate::batch::{BATCH_ROWS_MAX, Batch};
@@ -129,9 +128,7 @@ impl OverAggregate {
                 .map(|column| column.expect("invariant: every call is in a group")),
         );
         let rows = RecordBatch::try_new(self.output.clone(), columns).map_err(over_error)?;
-        for start in (0..rows.num_rows()).step_by(BATCH_ROWS_MAX) {
-            out.emit_rows(rows.slice(start, BATCH_ROWS_MAX.min(rows.num_rows() - start)));
-        }
+        emit_in_batches(&rows, out);
         Ok(())
     }
 }
@@ -142,23 +139,18 @@ impl Operator for OverAggregate {
             batch.ops().is_none(),
             "invariant: OVER reads an append-only input"
         );
-        let (mut rows, _, _) = batch.into_parts();
-        let mut times = micros(rows.column(self.time_column));
-        let mut partitions = self
-            .partitions
-            .groups_of(&mut self.packer, &self.partition, &rows);
-        let is_late =
-            |row: usize| times[row] <= self.watermark && times[row] <= self.late_from(partitions[row]);
-        let in_time: Vec<u32> = (0..times.len() as u32)
-            .filter(|&row| !is_late(row as usize))
-            .collect();
-        if in_time.len() < times.len() {
-            self.late_rows += (times.len() - in_time.len()) as u64;
-            partitions = in_time.iter().map(|&row| partitions[row as usize]).collect();
-            rows = take_record_batch(&rows, &UInt32Array::from(in_time)).map_err(over_error)?;
-            times = micros(rows.column(self.time_column));
-        }
-        self.waiting.push(rows, times, partitions)
+        let (rows, _, _) = batch.into_parts();
+        let arrived = Ready {
+            times: micros(rows.column(self.time_column)),
+            partitions: self
+                .partitions
+                .groups_of(&mut self.packer, &self.partition, &rows),
+            rows,
+        };
+        let is_late = |time: i64, partition: u32| time <= self.watermark && time <= self.late_from(partition);
+        let (arrived, late) = arrived.in_time(is_late)?;
+        self.late_rows += late;
+        self.waiting.push(arrived.rows, arrived.times, arrived.partitions)
     }
 
     fn advance(&mut self, watermark: WatermarkUs, out: &mut Output) -> Result<Firing, ExecutionError> {
@@ -235,6 +227,13 @@ impl Operator for OverAggregate {
             keys: self.partitions.len() as u64,
             late_rows: self.late_rows,
         }
+    }
+}
+
+/// Emits rows, as many batches as they are.
+fn emit_in_batches(rows: &RecordBatch, out: &mut Output) {
+    for start in (0..rows.num_rows()).step_by(BATCH_ROWS_MAX) {
+        out.emit_rows(rows.slice(start, BATCH_ROWS_MAX.min(rows.num_rows() - start)));
     }
 }
 

@@ -14,10 +14,10 @@ use datafusion_physical_expr::expressions::Column;
 use crate::changelog::Changelog;
 use crate::error::SqlError;
 use crate::limits::LEAD_OFFSET_MAX;
-use crate::plan::builder::{Builder, MapOutput, names_of, planning_error};
+use crate::plan::builder::{Builder, MapOutput, planning_error};
 use crate::plan::display::sql_types;
+use crate::plan::lower_over::PartitionedInput;
 use crate::plan::lowered::{Lowered, schema_of};
-use crate::plan::partitioner::{self, KeyedOperator};
 use crate::plan::{LeadCall, LeadSpec, NodeKind, PlanNode, StateGrowth};
 
 /// Whether the function is LEAD.
@@ -85,26 +85,19 @@ impl Builder<'_> {
                 output: Arc::new(result.as_ref().clone().with_nullable(true)),
             });
         }
-        let mut lowered = input;
-        if output.columns.len() > node_schema.fields().len() {
-            let columns = lowered.columns.clone();
-            lowered = self.add_projection(lowered, columns, output);
-        }
-        let node = self.nodes[lowered.node].clone();
-        if node.changelog.has_ops() {
-            return Err(self.error_at(&["LEAD"], "OVER on a changing input is not supported yet"));
-        }
-        let key_names = names_of(&node.schema, &partition);
-        let partitioning = partitioner::select(&KeyedOperator {
-            name: "LEAD",
-            key_names: &key_names,
-            keys: &partition,
-            input: &node.distribution,
-            two_phase: Err("a row's answer depends on the rows behind it".to_string()),
-        });
-        let (below, _) = self.add_exchange(lowered.node, partition.clone(), &partitioning);
-        let width = node.schema.fields().len();
-        let mut fields = node.schema.fields().to_vec();
+        let PartitionedInput {
+            mut lowered,
+            below,
+            key_names,
+        } = self.partitioned_input(
+            input,
+            output,
+            &partition,
+            "LEAD",
+            "a row's answer depends on the rows behind it",
+        )?;
+        let mut fields = self.nodes[below].schema.fields().to_vec();
+        let width = fields.len();
         fields.extend(calls.iter().map(|call| call.output.clone()));
         let columns = (width..width + calls.len()).collect();
         let reach = calls.iter().map(|call| call.offset).max().unwrap_or(0);

@@ -23,6 +23,16 @@ use crate::plan::{NodeId, NodeKind, OverAggregateSpec, OverFrame, PlanNode, Stat
 use crate::sql::places::column_position;
 use crate::sql::statement::Emit;
 
+/// What an operator over partitions reads.
+pub(super) struct PartitionedInput {
+    /// Its columns.
+    pub lowered: Lowered,
+    /// The node that it reads.
+    pub below: NodeId,
+    /// What partitions are told apart by.
+    pub key_names: Vec<String>,
+}
+
 impl Builder<'_> {
     pub(crate) fn lower_over(&mut self, window: &Window) -> Result<Lowered, SqlError> {
         let logical = window.input.schema();
@@ -186,26 +196,19 @@ impl Builder<'_> {
             calls.push(lowering.lower(&Expr::AggregateFunction(aggregate_of(function)), result)?);
         }
 
-        let mut lowered = input;
-        if output.columns.len() > node_schema.fields().len() {
-            let columns = lowered.columns.clone();
-            lowered = self.add_projection(lowered, columns, output);
-        }
-        let node = self.nodes[lowered.node].clone();
-        if node.changelog.has_ops() {
-            return Err(self.error_at(&["OVER"], "OVER on a changing input is not supported yet"));
-        }
-        let key_names = names_of(&node.schema, &partition);
-        let partitioning = partitioner::select(&KeyedOperator {
-            name: "OVER",
-            key_names: &key_names,
-            keys: &partition,
-            input: &node.distribution,
-            two_phase: Err("a row's answer depends on the rows before it".to_string()),
-        });
-        let (below, _) = self.add_exchange(lowered.node, partition.clone(), &partitioning);
-        let width = node.schema.fields().len();
-        let mut fields = node.schema.fields().to_vec();
+        let PartitionedInput {
+            mut lowered,
+            below,
+            key_names,
+        } = self.partitioned_input(
+            input,
+            output,
+            &partition,
+            "OVER",
+            "a row's answer depends on the rows before it",
+        )?;
+        let mut fields = self.nodes[below].schema.fields().to_vec();
+        let width = fields.len();
         fields.extend(calls.iter().map(|call| call.output.clone()));
         let call_count = calls.len();
         let growth = over_growth(frame, &key_names);
@@ -224,6 +227,40 @@ impl Builder<'_> {
         };
         lowered.node = self.add(over);
         Ok((lowered, (width..width + call_count).collect()))
+    }
+
+    /// The rows of each partition on one shard, behind what `output` computes of them.
+    pub(super) fn partitioned_input(
+        &mut self,
+        input: Lowered,
+        output: MapOutput,
+        partition: &[usize],
+        name: &'static str,
+        one_phase: &str,
+    ) -> Result<PartitionedInput, SqlError> {
+        let mut lowered = input;
+        if output.columns.len() > self.nodes[lowered.node].schema.fields().len() {
+            let columns = lowered.columns.clone();
+            lowered = self.add_projection(lowered, columns, output);
+        }
+        let node = self.nodes[lowered.node].clone();
+        if node.changelog.has_ops() {
+            return Err(self.error_at(&[name], "OVER on a changing input is not supported yet"));
+        }
+        let key_names = names_of(&node.schema, partition);
+        let partitioning = partitioner::select(&KeyedOperator {
+            name,
+            key_names: &key_names,
+            keys: partition,
+            input: &node.distribution,
+            two_phase: Err(one_phase.to_string()),
+        });
+        let (below, _) = self.add_exchange(lowered.node, partition.to_vec(), &partitioning);
+        Ok(PartitionedInput {
+            lowered,
+            below,
+            key_names,
+        })
     }
 
     /// OVER runs in event time: ORDER BY must be the event-time column, ascending.

@@ -9,16 +9,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::kernels::zip::zip;
-use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 
 use crate::batch::{BATCH_ROWS_MAX, Batch};
 use crate::error::ExecutionError;
 use crate::operators::ingest::micros;
-use crate::operators::over_aggregate::over_error;
 use crate::operators::over_aggregate::waiting::{Ready, Waiting};
+use crate::operators::over_aggregate::{emit_in_batches, over_error};
 use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics, Output};
 use crate::plan::LeadSpec;
 use crate::snapshot::{StateReader, StateWriter};
@@ -152,9 +151,7 @@ impl Lead {
             self.store.remove(id)?;
         }
         let rows = RecordBatch::try_new(Arc::clone(&self.output), columns).map_err(over_error)?;
-        for start in (0..rows.num_rows()).step_by(BATCH_ROWS_MAX) {
-            out.emit_rows(rows.slice(start, BATCH_ROWS_MAX.min(rows.num_rows() - start)));
-        }
+        emit_in_batches(&rows, out);
         Ok(())
     }
 }
@@ -165,18 +162,15 @@ impl Operator for Lead {
             batch.ops().is_none(),
             "invariant: LEAD reads an append-only input"
         );
-        let (mut rows, _, _) = batch.into_parts();
-        let mut times = micros(rows.column(self.spec.time_column));
-        let in_time: Vec<u32> = (0..times.len() as u32)
-            .filter(|&row| times[row as usize] > self.watermark)
-            .collect();
-        if in_time.len() < times.len() {
-            self.late_rows += (times.len() - in_time.len()) as u64;
-            rows = take_record_batch(&rows, &UInt32Array::from(in_time)).map_err(over_error)?;
-            times = micros(rows.column(self.spec.time_column));
-        }
-        let partitions = self.partitions_of(&rows);
-        self.waiting.push(rows, times, partitions)
+        let (rows, _, _) = batch.into_parts();
+        let arrived = Ready {
+            times: micros(rows.column(self.spec.time_column)),
+            partitions: self.partitions_of(&rows),
+            rows,
+        };
+        let (arrived, late) = arrived.in_time(|time, _| time <= self.watermark)?;
+        self.late_rows += late;
+        self.waiting.push(arrived.rows, arrived.times, arrived.partitions)
     }
 
     fn advance(&mut self, watermark: WatermarkUs, out: &mut Output) -> Result<Firing, ExecutionError> {

@@ -30,6 +30,24 @@ pub(super) struct Ready {
     pub partitions: Vec<u32>,
 }
 
+impl Ready {
+    /// The rows that are not late, by their event time and partition, and how many are.
+    pub fn in_time(self, is_late: impl Fn(i64, u32) -> bool) -> Result<(Ready, u64), ExecutionError> {
+        let late = |&row: &u32| is_late(self.times[row as usize], self.partitions[row as usize]);
+        let kept: Vec<u32> = (0..self.times.len() as u32).filter(|row| !late(row)).collect();
+        if kept.len() == self.times.len() {
+            return Ok((self, 0));
+        }
+        let dropped = (self.times.len() - kept.len()) as u64;
+        let ready = Ready {
+            times: kept.iter().map(|&row| self.times[row as usize]).collect(),
+            partitions: kept.iter().map(|&row| self.partitions[row as usize]).collect(),
+            rows: take_record_batch(&self.rows, &UInt32Array::from(kept)).map_err(over_error)?,
+        };
+        Ok((ready, dropped))
+    }
+}
+
 /// A batch of waiting rows.
 pub(super) struct Run {
     /// As they came.
