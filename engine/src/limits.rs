@@ -46,6 +46,10 @@ limits! {
     FIRING_QUANTUM_ROWS: usize = 16_384, "rows of a firing at once",
         "the firing pauses, and goes on at the shard's next step",
         a_large_window_fires_in_quanta_and_rows_that_come_between_wait;
+    /// Groups that an aggregation writes into a snapshot before it lets the shard do something else.
+    RECORDED_GROUPS_MAX: usize = 2_048, "groups written into a snapshot at once",
+        "the writing pauses, and goes on at the shard's next step",
+        a_state_that_changes_while_it_is_written_is_written_as_it_was;
     /// Pairs that a join tries at once, roughly.
     JOIN_PAIRS_MAX: usize = 16_384, "pairs of a join tried at once",
         "the batch is worked off in several parts",

@@ -12,6 +12,8 @@ use crate::progress::Progress;
 pub const EVENT_LATENCY: &str = "event-latency";
 /// The tag of the delay from the watermark that completes a window to its emission.
 pub const WINDOW_DELAY: &str = "window-delay";
+/// The tag of the time that a shard spends at once on writing state into a snapshot.
+pub const SNAPSHOT: &str = "snapshot";
 
 /// What a job did and what it took.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +74,11 @@ impl RunReport {
             text += &format!(", event times clamped {}", grouped(progress.clamped));
         }
         text.push('\n');
-        for (tag, name) in [(EVENT_LATENCY, "event latency"), (WINDOW_DELAY, "window delay")] {
+        for (tag, name) in [
+            (EVENT_LATENCY, "event latency"),
+            (WINDOW_DELAY, "window delay"),
+            (SNAPSHOT, "pause for snapshots"),
+        ] {
             if let Some(histogram) = self.histogram(tag) {
                 text += &latency_line(name, histogram);
             }

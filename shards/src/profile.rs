@@ -24,6 +24,8 @@ pub struct ShardProfile {
     /// From the arrival of the input that moved the watermark past a window's end to the emission
     /// of the window's rows by its operator. Windows that the end of the input closes are not in it.
     pub window_delay: Histogram<u64>,
+    /// Time spent at once on writing an operator's state into a snapshot.
+    pub snapshot: Histogram<u64>,
 }
 
 impl ShardProfile {
@@ -38,6 +40,7 @@ impl ShardProfile {
             ring_wait: empty(),
             event_latency: empty(),
             window_delay: empty(),
+            snapshot: empty(),
         }
     }
 
@@ -50,6 +53,7 @@ impl ShardProfile {
         self.ring_wait.reset();
         self.event_latency.reset();
         self.window_delay.reset();
+        self.snapshot.reset();
         taken
     }
 
@@ -59,6 +63,10 @@ impl ShardProfile {
 
     pub(crate) fn record_emission(&mut self, latency: Nanos, rows: usize) {
         self.event_latency.saturating_record_n(latency, rows as u64);
+    }
+
+    pub(crate) fn record_snapshot(&mut self, nanos: Nanos) {
+        self.snapshot.saturating_record(nanos);
     }
 
     pub(crate) fn record_window(&mut self, delay: Nanos) {

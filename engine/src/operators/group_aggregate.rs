@@ -214,11 +214,17 @@ impl Operator for GroupAggregate {
             self.tracker.is_clean() && self.next.is_none(),
             "invariant: an operator is flushed before its snapshot"
         );
-        self.state.freeze(&[], into)?;
-        match self.folder.expiry() {
-            Some(expiry) => self.state.freeze_ages(expiry.ages(), into),
-            None => Ok(()),
+        self.state.begin_recording(&[], into)?;
+        if let Some(expiry) = self.folder.expiry() {
+            // Groups that may be forgotten one at a time are written at once, with their ages.
+            self.state.record_rest(into)?;
+            self.state.freeze_ages(expiry.ages(), into)?;
         }
+        Ok(())
+    }
+
+    fn record(&mut self, into: &mut StateWriter) -> Result<Firing, ExecutionError> {
+        Ok(Firing::done_if(self.state.record(into)?))
     }
 
     fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {

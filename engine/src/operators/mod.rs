@@ -45,6 +45,13 @@ pub enum Firing {
     More,
 }
 
+impl Firing {
+    /// Done, or more to come.
+    pub(crate) fn done_if(is_done: bool) -> Firing {
+        if is_done { Firing::Done } else { Firing::More }
+    }
+}
+
 /// The running form of a plan node on one shard.
 pub trait Operator {
     /// Takes a batch from input `input`. Whether the rows are emitted at once, at a flush, or when
@@ -85,10 +92,16 @@ pub trait Operator {
         watermark
     }
 
-    /// Writes everything it holds, as tables that any number of shards can read. Called behind a barrier:
-    /// after a flush, and never while a firing is unfinished.
+    /// Begins to write everything that it holds now, as tables that any number of shards can read. Called behind
+    /// a barrier: after a flush, and never while a firing is unfinished. Where much is held it is written a
+    /// quantum at a time ([`Operator::record`]), and what will change before its turn is written before it does.
     fn snapshot(&mut self, _into: &mut StateWriter) -> Result<(), ExecutionError> {
         Ok(())
+    }
+
+    /// Goes on writing until it is done; input and firings may come in between.
+    fn record(&mut self, _into: &mut StateWriter) -> Result<Firing, ExecutionError> {
+        Ok(Firing::Done)
     }
 
     /// Takes back this shard's part of what was written. Called once, before anything else.

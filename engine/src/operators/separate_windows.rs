@@ -36,6 +36,8 @@ pub(crate) struct SeparateWindows {
     firing: Option<(SliceId, OpenWindow, usize)>,
     /// Cleared states kept for the next windows, so that a new window allocates nothing.
     spare: VecDeque<GroupState>,
+    /// What was written of windows that fired before their snapshot was whole.
+    recorded: StateWriter,
 }
 
 impl SeparateWindows {
@@ -54,6 +56,7 @@ impl SeparateWindows {
             open: BTreeMap::new(),
             firing: None,
             spare: VecDeque::new(),
+            recorded: StateWriter::new(),
         }
     }
 
@@ -95,6 +98,7 @@ impl SeparateWindows {
             let Some((id, mut window, next)) = self.firing.take() else {
                 return Ok(true);
             };
+            window.state.record_rest(&mut self.recorded)?;
             let end = window.state.len().min(next + budget);
             match &mut window.tracker {
                 Some(tracker) => rows.emit_changes(&mut window.state, tracker, id, out)?,
@@ -164,13 +168,23 @@ impl SeparateWindows {
         trackers.map(ChangeTracker::dirty).sum()
     }
 
-    /// Writes every open window.
-    pub fn freeze(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+    /// Begins to write every open window.
+    pub fn begin_recording(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
         assert!(self.firing.is_none(), "invariant: no window fires at a barrier");
         for (&id, window) in &mut self.open {
-            window.state.freeze(&window_columns(id), into)?;
+            window.state.begin_recording(&window_columns(id), into)?;
         }
         Ok(())
+    }
+
+    /// Writes a quantum more, of the window that ends first; answers whether all is written.
+    pub fn record(&mut self, into: &mut StateWriter) -> Result<bool, ExecutionError> {
+        into.append(std::mem::take(&mut self.recorded));
+        let mut states = self.open.values_mut().map(|window| &mut window.state);
+        match states.find(|state| state.is_recorded()) {
+            Some(state) => state.record(into).map(|_| false),
+            None => Ok(true),
+        }
     }
 
     /// Takes it that everything in the open windows has been said, since they were written behind a flush;

@@ -65,6 +65,8 @@ pub(crate) struct SharedWindows {
     /// Windows ending at or before this have fired, or never will.
     fired_until: EventTimeUs,
     firing: Option<FiringWindow>,
+    /// What was written of states that were given up before their snapshot was whole.
+    recorded: StateWriter,
 }
 
 impl SharedWindows {
@@ -86,6 +88,7 @@ impl SharedWindows {
             merged_window: None,
             fired_until: EventTimeUs::MIN,
             firing: None,
+            recorded: StateWriter::new(),
         }
     }
 
@@ -133,7 +136,7 @@ impl SharedWindows {
         loop {
             if self.firing.is_none() {
                 match self.next_window() {
-                    Some(end) if end <= closed_until => self.begin(end),
+                    Some(end) if end <= closed_until => self.begin(end)?,
                     _ => {
                         self.fired_until = self.fired_until.max(closed_until);
                         return Ok(true);
@@ -149,7 +152,7 @@ impl SharedWindows {
     }
 
     /// Plans which slices window `end` gains and loses.
-    fn begin(&mut self, end: EventTimeUs) {
+    fn begin(&mut self, end: EventTimeUs) -> Result<(), ExecutionError> {
         let start = self.assigner.window_start(end);
         let kept = self
             .merged_window
@@ -177,6 +180,7 @@ impl SharedWindows {
             }
             None => {
                 plan(start, end, false);
+                self.merged.record_rest(&mut self.recorded)?;
                 self.merged.clear();
             }
         }
@@ -187,6 +191,7 @@ impl SharedWindows {
             next: 0,
             emitted: 0,
         });
+        Ok(())
     }
 
     /// Merges planned slices while the budget lasts.
@@ -210,7 +215,7 @@ impl SharedWindows {
                 let done = step.slice;
                 // A growing window never reads a merged slice again, nor a running one what it lost.
                 if step.subtract || self.merging == Merging::Growing {
-                    self.slices.remove(&done);
+                    give_up(self.slices.remove(&done), &mut self.recorded)?;
                 }
                 firing.steps.pop_front();
             }
@@ -244,33 +249,44 @@ impl SharedWindows {
             // More groups have left than are there: the next window is merged anew.
             self.merged_window = None;
         }
-        self.drop_slices();
-        Ok(())
+        self.drop_slices()
     }
 
     /// Drops slices that no window to come reads and the running state does not hold.
-    fn drop_slices(&mut self) {
+    fn drop_slices(&mut self) -> Result<(), ExecutionError> {
         let held = self.merged_window.filter(|_| self.merging == Merging::Running);
         while let Some((&slice, _)) = self.slices.first_key_value() {
             let is_held = held.is_some_and(|(end, start)| start < slice && slice <= end);
             if is_held || self.assigner.last_window(slice) > self.fired_until {
-                return;
+                return Ok(());
             }
-            self.slices.pop_first();
+            let dropped = self.slices.pop_first();
+            give_up(dropped.map(|(_, state)| state), &mut self.recorded)?;
         }
+        Ok(())
     }
 
-    /// Writes every slice; what a growing window has merged counts as its newest slice. A running state is put
+    /// Begins to write every slice; what a growing window has merged counts as its newest slice. A running state is put
     /// together from its slices again.
-    pub fn freeze(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+    pub fn begin_recording(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
         assert!(self.firing.is_none(), "invariant: no window fires at a barrier");
         for (&slice, state) in &mut self.slices {
-            state.freeze(&window_columns((slice, slice)), into)?;
+            state.begin_recording(&window_columns((slice, slice)), into)?;
         }
         let grown = self.merged_window.filter(|_| self.merging == Merging::Growing);
         match grown.filter(|&(end, _)| self.assigner.last_window(end) > self.fired_until) {
-            Some((end, _)) => self.merged.freeze(&window_columns((end, end)), into),
+            Some((end, _)) => self.merged.begin_recording(&window_columns((end, end)), into),
             None => Ok(()),
+        }
+    }
+
+    /// Writes a quantum more, of the slice that goes first; answers whether all is written.
+    pub fn record(&mut self, into: &mut StateWriter) -> Result<bool, ExecutionError> {
+        into.append(std::mem::take(&mut self.recorded));
+        let mut states = self.slices.values_mut().chain([&mut self.merged]);
+        match states.find(|state| state.is_recorded()) {
+            Some(state) => state.record(into).map(|_| false),
+            None => Ok(true),
         }
     }
 
@@ -293,5 +309,13 @@ impl SharedWindows {
     pub fn allocated_bytes(&self) -> usize {
         let slices = self.slices.values().map(GroupState::allocated_bytes);
         slices.sum::<usize>() + self.merged.allocated_bytes()
+    }
+}
+
+/// Writes what is left to write of a state that goes.
+fn give_up(state: Option<GroupState>, recorded: &mut StateWriter) -> Result<(), ExecutionError> {
+    match state {
+        Some(mut state) => state.record_rest(recorded),
+        None => Ok(()),
     }
 }

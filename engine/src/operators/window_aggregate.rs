@@ -256,11 +256,19 @@ impl Operator for WindowAggregate {
             "invariant: no firing is unfinished at a barrier"
         );
         let mut empty = GroupState::new(self.layout.clone(), self.key.clone(), &self.input);
-        empty.freeze(&window_columns((0, 0)), into)?;
+        empty.begin_recording(&window_columns((0, 0)), into)?;
         match &mut self.windows {
-            Windows::Separate(separate) => separate.freeze(into),
-            Windows::Shared(shared) => shared.freeze(into),
+            Windows::Separate(separate) => separate.begin_recording(into),
+            Windows::Shared(shared) => shared.begin_recording(into),
         }
+    }
+
+    fn record(&mut self, into: &mut StateWriter) -> Result<Firing, ExecutionError> {
+        let is_done = match &mut self.windows {
+            Windows::Separate(separate) => separate.record(into)?,
+            Windows::Shared(shared) => shared.record(into)?,
+        };
+        Ok(Firing::done_if(is_done))
     }
 
     fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {

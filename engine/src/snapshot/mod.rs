@@ -20,6 +20,7 @@ pub use reader::{StateReader, check_layout};
 pub use writer::{StateWriter, int64_column, with_columns};
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 
 use crate::time::WatermarkUs;
 
@@ -30,8 +31,16 @@ pub struct StateTable {
     pub name: String,
     /// The input by whose distribution its rows belong to shards.
     pub input: usize,
-    /// The rows.
-    pub rows: RecordBatch,
+    /// The rows, in parts of one schema; there is one part at least.
+    pub parts: Vec<RecordBatch>,
+}
+
+impl StateTable {
+    /// The columns.
+    pub fn schema(&self) -> SchemaRef {
+        let first = self.parts.first();
+        first.expect("invariant: a table has a part").schema()
+    }
 }
 
 /// What one operator holds on one shard at a barrier.

@@ -85,7 +85,7 @@ impl<'a> StateReader<'a> {
             .written
             .iter()
             .filter_map(|snapshot| snapshot.table(name))
-            .map(|table| table.rows.clone())
+            .flat_map(|table| table.parts.iter().cloned())
             .collect();
         together(name, &parts)
     }
@@ -100,16 +100,22 @@ impl<'a> StateReader<'a> {
         for (writer, snapshot) in self.written.iter().enumerate() {
             let table = snapshot.table(name).ok_or_else(|| missing(name))?;
             // A job on one shard takes everything, and copies of what every shard had only once.
-            let part = match &self.placements[table.input] {
-                Placement::Every if writer == 0 => table.rows.clone(),
-                Placement::Every => table.rows.slice(0, 0),
-                _ if self.shards == 1 => table.rows.clone(),
-                Placement::First if self.shard == 0 => table.rows.clone(),
-                Placement::Any if writer % self.shards == self.shard => table.rows.clone(),
-                Placement::First | Placement::Any => table.rows.slice(0, 0),
-                Placement::Owner(columns) => self.owned(&table.rows, columns, &key)?,
+            let takes_all = match &self.placements[table.input] {
+                Placement::Every => writer == 0,
+                _ if self.shards == 1 => true,
+                Placement::First => self.shard == 0,
+                Placement::Any => writer % self.shards == self.shard,
+                Placement::Owner(columns) => {
+                    for rows in &table.parts {
+                        parts.push(self.owned(rows, columns, &key)?);
+                    }
+                    continue;
+                }
             };
-            parts.push(part);
+            match takes_all {
+                true => parts.extend(table.parts.iter().cloned()),
+                false => parts.push(RecordBatch::new_empty(table.schema())),
+            }
         }
         together(name, &parts)
     }
@@ -174,7 +180,7 @@ pub fn check_layout(expected: &OperatorSnapshot, written: &OperatorSnapshot) -> 
             let column = |field: &Arc<Field>| format!("{} {}", field.name(), field.data_type());
             schema.fields().iter().map(column).collect::<Vec<_>>().join(", ")
         };
-        let (mine, theirs) = (columns(&expected.rows.schema()), columns(&written.rows.schema()));
+        let (mine, theirs) = (columns(&expected.schema()), columns(&written.schema()));
         if expected.name != written.name || expected.input != written.input || mine != theirs {
             return Err(format!(
                 "it keeps {} ({mine}), not {} ({theirs})",
@@ -203,7 +209,7 @@ mod tests {
             tables: vec![StateTable {
                 name: "rows".into(),
                 input: 0,
-                rows: RecordBatch::try_new(Arc::new(schema), vec![keys]).unwrap(),
+                parts: vec![RecordBatch::try_new(Arc::new(schema), vec![keys]).unwrap()],
             }],
         }
     }

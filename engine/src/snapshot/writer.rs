@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
-use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, Schema};
 
 use crate::error::ExecutionError;
@@ -54,23 +53,24 @@ impl StateWriter {
     }
 
     /// The snapshot of an operator with that watermark and so many late rows.
-    pub fn finish(self, watermark: WatermarkUs, late_rows: u64) -> Result<OperatorSnapshot, ExecutionError> {
-        let table = |(name, input, parts): (String, usize, Vec<RecordBatch>)| {
-            let rows = match parts.as_slice() {
-                [only] => only.clone(),
-                parts => concat_batches(&parts[0].schema(), parts).map_err(snapshot_error)?,
-            };
-            Ok(StateTable { name, input, rows })
-        };
-        Ok(OperatorSnapshot {
+    pub fn finish(self, watermark: WatermarkUs, late_rows: u64) -> OperatorSnapshot {
+        let tables = self.tables.into_iter();
+        OperatorSnapshot {
             watermark,
             late_rows,
-            tables: self
-                .tables
-                .into_iter()
-                .map(table)
-                .collect::<Result<_, ExecutionError>>()?,
-        })
+            tables: tables
+                .map(|(name, input, parts)| StateTable { name, input, parts })
+                .collect(),
+        }
+    }
+
+    /// Appends everything that `other` has collected.
+    pub fn append(&mut self, other: StateWriter) {
+        for (name, input, parts) in other.tables {
+            for rows in parts {
+                self.add(&name, input, rows);
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use shards::profile::ShardProfile;
 
 use super::{HistogramSet, merge, tag};
-use crate::summary::{EVENT_LATENCY, WINDOW_DELAY};
+use crate::summary::{EVENT_LATENCY, SNAPSHOT, WINDOW_DELAY};
 
 /// Characters of a node's headline that a tag keeps: enough to tell nodes apart.
 const HEADLINE_CHARACTERS_MAX: usize = 48;
@@ -19,6 +19,7 @@ pub fn collect(set: &mut HistogramSet, profile: &ShardProfile) {
     for (name, histogram) in [
         (EVENT_LATENCY, &profile.event_latency),
         (WINDOW_DELAY, &profile.window_delay),
+        (SNAPSHOT, &profile.snapshot),
     ] {
         merge(set, name, histogram);
         merge(set, &format!("shard-{shard}/{name}"), histogram);

@@ -11,7 +11,6 @@
 use std::io::Cursor;
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use engine::snapshot::{OperatorSnapshot, StateTable};
@@ -71,7 +70,7 @@ pub fn encode(snapshot: &ShardSnapshot) -> Result<Vec<u8>, String> {
         let mut headers = Vec::new();
         for table in operator.state.iter().flat_map(|state| &state.tables) {
             let before = tables.len();
-            write_table(&table.rows, &mut tables).map_err(|error| format!("{}: {error}", operator.name))?;
+            write_table(table, &mut tables).map_err(|error| format!("{}: {error}", operator.name))?;
             headers.push(TableHeader {
                 name: table.name.clone(),
                 input: table.input,
@@ -127,9 +126,11 @@ fn source_header(source: &SourceSnapshot) -> SourceHeader {
     }
 }
 
-fn write_table(rows: &RecordBatch, into: &mut Vec<u8>) -> Result<(), arrow::error::ArrowError> {
-    let mut writer = StreamWriter::try_new(into, &rows.schema())?;
-    writer.write(rows)?;
+fn write_table(table: &StateTable, into: &mut Vec<u8>) -> Result<(), arrow::error::ArrowError> {
+    let mut writer = StreamWriter::try_new(into, &table.schema())?;
+    for rows in &table.parts {
+        writer.write(rows)?;
+    }
     writer.finish()
 }
 
@@ -156,7 +157,7 @@ pub fn decode(bytes: &[u8]) -> Result<ShardSnapshot, String> {
             let (stream, rest) = tables.split_at_checked(length).ok_or_else(cut)?;
             tables = rest;
             read.push(StateTable {
-                rows: read_table(stream).map_err(|error| format!("table '{}': {error}", table.name))?,
+                parts: read_table(stream).map_err(|error| format!("table '{}': {error}", table.name))?,
                 name: table.name,
                 input: table.input,
             });
@@ -194,13 +195,13 @@ fn source_snapshot(source: SourceHeader) -> SourceSnapshot {
     }
 }
 
-fn read_table(stream: &[u8]) -> Result<RecordBatch, arrow::error::ArrowError> {
+fn read_table(stream: &[u8]) -> Result<Vec<RecordBatch>, arrow::error::ArrowError> {
     let reader = StreamReader::try_new(Cursor::new(stream), None)?;
     let schema = reader.schema();
-    let batches = reader.collect::<Result<Vec<_>, _>>()?;
-    match batches.as_slice() {
-        [only] => Ok(only.clone()),
-        batches => concat_batches(&schema, batches),
+    let parts = reader.collect::<Result<Vec<_>, _>>()?;
+    match parts.is_empty() {
+        true => Ok(vec![RecordBatch::new_empty(schema)]),
+        false => Ok(parts),
     }
 }
 
@@ -250,7 +251,7 @@ pub(crate) mod tests {
         let table = StateTable {
             name: "groups".into(),
             input: 0,
-            rows: rows.expect("two columns"),
+            parts: vec![rows.expect("two columns")],
         };
         ShardSnapshot {
             epoch,

@@ -1,13 +1,17 @@
 //! The shard's part of an epoch: what its sources, operators and sinks give as the barrier passes them, handed
-//! over once it has passed all; and how a shard takes such a part back.
+//! over once it has passed all and what operators held is written, which they do a quantum at a time while
+//! they work on; and how a shard takes such a part back.
 //!
 //! **Invariant.** Everything in a snapshot is as of one cut: behind every row before the barrier, before every
 //! row behind it. Entries wait until the shard has captured, so nothing overtakes the barrier.
 
+use engine::operators::{Firing, Operator};
 use engine::plan::NodeId;
 use engine::snapshot::{OperatorSnapshot, Placement, StateReader, StateWriter, check_layout};
+use engine::time::WatermarkUs;
 
 use crate::checkpoint::{NodeSnapshot, Restore, ShardSnapshot, SnapshotSink, SourceSnapshot};
+use crate::clock::Clock;
 use crate::connector::{ConnectorError, Prepared};
 use crate::epoch::Epoch;
 use crate::shard::graph::{Node, Role};
@@ -20,8 +24,20 @@ pub(super) struct Capture {
     sources: Vec<(NodeId, SourceSnapshot)>,
     operators: Vec<(NodeId, NodeSnapshot)>,
     sinks: Vec<(NodeId, Vec<Prepared>)>,
+    /// Operators whose state is being written while they work on.
+    writing: Vec<Writing>,
+    /// The epoch that every sink has met and that is handed over once all is written.
+    cut: Option<Epoch>,
     /// The newest epoch handed over.
     epoch: Epoch,
+}
+
+/// An operator whose state is being written.
+struct Writing {
+    node: NodeId,
+    writer: StateWriter,
+    watermark: WatermarkUs,
+    late_rows: u64,
 }
 
 impl Capture {
@@ -35,33 +51,91 @@ impl Capture {
 
 impl Shard {
     /// Source number `index` sends its barrier.
-    pub(super) fn capture_source(&mut self, index: usize) {
+    pub(super) fn capture_source(&mut self, index: usize) -> Result<(), ShardError> {
         let node = self.sources[index].node();
         if self.capture.snapshots.is_some() {
+            self.finish_last_epoch()?;
             let snapshot = self.sources[index].snapshot(name_of(&self.nodes[node]));
             self.capture.sources.push((node, snapshot));
         }
+        Ok(())
     }
 
-    /// The barrier passes operator `id`, which has been flushed.
-    pub(super) fn capture_operator(&mut self, id: NodeId) -> Result<(), ShardError> {
-        let Some(name) = self.nodes[id].name.clone() else {
+    /// The barrier passes operator `id`, which has been flushed: what it holds now is written, a quantum at once.
+    pub(super) fn capture_operator(&mut self, id: NodeId, clock: &dyn Clock) -> Result<(), ShardError> {
+        if self.nodes[id].name.is_none() || self.capture.snapshots.is_none() {
+            return Ok(());
+        }
+        self.finish_last_epoch()?;
+        assert!(
+            !self.capture.holds(id),
+            "invariant: a barrier passes an operator once an epoch"
+        );
+        let started = clock.now();
+        let writing = begin_writing(id, &mut self.nodes[id])?;
+        self.capture.writing.push(writing);
+        self.profile.record_snapshot(clock.now() - started);
+        Ok(())
+    }
+
+    /// Writes a quantum of one operator's state; answers whether there was any. With the last one the epoch is
+    /// handed over.
+    pub(super) fn write_on(&mut self, clock: &dyn Clock) -> Result<bool, ShardError> {
+        if self.capture.writing.is_empty() {
+            return Ok(false);
+        }
+        let started = clock.now();
+        self.write_quantum()?;
+        self.profile.record_snapshot(clock.now() - started);
+        self.hand_over_written()?;
+        Ok(true)
+    }
+
+    fn write_quantum(&mut self) -> Result<(), ShardError> {
+        let Some(writing) = self.capture.writing.last_mut() else {
             return Ok(());
         };
-        if self.capture.snapshots.is_some() {
-            let is_captured = self.capture.operators.iter().any(|(known, _)| *known == id);
-            assert!(
-                !is_captured,
-                "invariant: a barrier passes an operator once an epoch"
-            );
-            let state = Some(snapshot_of(&mut self.nodes[id])?);
-            self.capture.operators.push((id, NodeSnapshot { name, state }));
+        let node = &mut self.nodes[writing.node];
+        if operator_of(node).record(&mut writing.writer)? == Firing::Done
+            && let Some(written) = self.capture.writing.pop()
+        {
+            let state = written.writer.finish(written.watermark, written.late_rows);
+            let snapshot = NodeSnapshot {
+                name: name_of(node),
+                state: Some(state),
+            };
+            self.capture.operators.push((written.node, snapshot));
+        }
+        Ok(())
+    }
+
+    /// The barrier of another epoch comes while the last one is being written: its rest is written at once.
+    fn finish_last_epoch(&mut self) -> Result<(), ShardError> {
+        if self.capture.cut.is_none() {
+            return Ok(());
+        }
+        while !self.capture.writing.is_empty() {
+            self.write_quantum()?;
+        }
+        self.hand_over_written()
+    }
+
+    /// Hands over the epoch that every sink has met, once all of it is written.
+    fn hand_over_written(&mut self) -> Result<(), ShardError> {
+        if self.capture.writing.is_empty()
+            && let Some(epoch) = self.capture.cut.take()
+        {
+            self.capture.epoch = epoch;
+            self.give(epoch, false)?;
         }
         Ok(())
     }
 
     /// The barrier has reached sink `id`.
     pub(super) fn capture_sink(&mut self, id: NodeId) -> Result<(), ShardError> {
+        if self.capture.snapshots.is_some() {
+            self.finish_last_epoch()?;
+        }
         if self.capture.snapshots.is_some()
             && let Role::Sink(end) = &mut self.nodes[id].role
         {
@@ -95,18 +169,23 @@ impl Shard {
         Ok(progress)
     }
 
-    /// Hands over the shard's part of `epoch`, which every sink has met.
+    /// Every sink has met `epoch`: the shard's part of it is handed over, now or once it is written.
     pub(super) fn hand_over(&mut self, epoch: Epoch) -> Result<(), ShardError> {
         if self.capture.snapshots.is_none() {
             return Ok(());
         }
+        self.finish_last_epoch()?;
         self.capture_what_ended()?;
-        self.capture.epoch = epoch;
-        self.give(epoch, false)
+        self.capture.cut = Some(epoch);
+        self.hand_over_written()
     }
 
     /// The shard has nothing more to do: if its input has ended, what it holds now stands for all later epochs.
     pub(super) fn hand_over_end(&mut self) -> Result<(), ShardError> {
+        assert!(
+            self.capture.is_written(),
+            "invariant: a shard leaves once its last epoch is handed over"
+        );
         if self.capture.snapshots.is_none() || self.epoch_captured != Epoch::MAX {
             return Ok(());
         }
@@ -155,7 +234,7 @@ impl Shard {
         for (id, node) in self.nodes.iter_mut().enumerate() {
             match &mut node.role {
                 Role::Operator(_) => {
-                    let is_captured = self.capture.operators.iter().any(|(known, _)| *known == id);
+                    let is_captured = self.capture.holds(id);
                     if let Some(name) = node.name.clone().filter(|_| !is_captured) {
                         assert!(
                             node.spent,
@@ -210,7 +289,7 @@ impl Shard {
             node.spent = true;
             return Ok(());
         };
-        let layout = snapshot_of(node)?;
+        let layout = layout_of(id, node)?;
         check_layout(&layout, first).map_err(|what| {
             ConnectorError::new(format!(
                 "the checkpoint does not fit '{name}': {what}; start with another checkpoint directory, or with the \
@@ -220,23 +299,49 @@ impl Shard {
         let placements = Placement::of_inputs(&self.plan, id);
         let reader = StateReader::new(states, placements, self.id, self.control.shards());
         node.watermarks.restore(reader.watermark());
-        let Role::Operator(operator) = &mut node.role else {
-            unreachable!("invariant: looked at above")
-        };
-        operator.restore(&reader)?;
+        operator_of(node).restore(&reader)?;
         Ok(())
     }
 }
 
-/// What an operator holds, with the watermark that it has been told.
-fn snapshot_of(node: &mut Node) -> Result<OperatorSnapshot, ShardError> {
-    let watermark = node.watermarks.merged();
+impl Capture {
+    /// Whether no epoch waits for its last operator to be written.
+    pub(super) fn is_written(&self) -> bool {
+        self.cut.is_none()
+    }
+
+    /// Whether operator `id` is written or being written for the epoch under way.
+    fn holds(&self, id: NodeId) -> bool {
+        self.operators.iter().any(|(known, _)| *known == id)
+            || self.writing.iter().any(|writing| writing.node == id)
+    }
+}
+
+/// Begins to write what an operator holds, with the watermark that it has been told.
+fn begin_writing(id: NodeId, node: &mut Node) -> Result<Writing, ShardError> {
+    let mut writer = StateWriter::new();
+    operator_of(node).snapshot(&mut writer)?;
+    Ok(Writing {
+        node: id,
+        writer,
+        watermark: node.watermarks.merged(),
+        late_rows: operator_of(node).statistics().late_rows,
+    })
+}
+
+/// The tables of a new operator.
+fn layout_of(id: NodeId, node: &mut Node) -> Result<OperatorSnapshot, ShardError> {
+    let mut writing = begin_writing(id, node)?;
+    let rest = operator_of(node).record(&mut writing.writer)?;
+    assert_eq!(rest, Firing::Done, "invariant: a new operator holds nothing");
+    Ok(writing.writer.finish(writing.watermark, writing.late_rows))
+}
+
+fn operator_of(node: &mut Node) -> &mut dyn Operator {
     let Role::Operator(operator) = &mut node.role else {
         unreachable!("invariant: only operators hold state")
     };
-    let mut writer = StateWriter::new();
-    operator.snapshot(&mut writer)?;
-    Ok(writer.finish(watermark, operator.statistics().late_rows)?)
+    operator.as_mut()
 }
 
 fn name_of(node: &Node) -> String {

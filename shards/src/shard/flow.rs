@@ -220,7 +220,7 @@ impl Shard {
             }
             Signal::Barrier { .. } => {
                 self.flush_node(id, clock)?;
-                self.capture_operator(id)?;
+                self.capture_operator(id, clock)?;
                 return self.push_signal(id, signal, clock);
             }
         };

@@ -214,6 +214,7 @@ impl Shard {
         }
         let now = clock.now();
         let mut progress = self.send_waiting(now);
+        progress |= self.write_on(clock)?;
         progress |= self.resume_firings(clock)?;
         progress |= self.deliver_inboxes(clock)?;
         let (polled, poll_at) = self.poll_sources(clock)?;
@@ -371,11 +372,12 @@ impl Shard {
     }
 
     fn is_finished(&self) -> bool {
-        self.nodes.iter().all(|node| match &node.role {
+        let is_out = self.nodes.iter().all(|node| match &node.role {
             Role::Sink(end) => end.closed,
             Role::Exchange(exchange) => !exchange.is_blocked(),
             Role::Source | Role::Operator(_) => true,
-        })
+        });
+        is_out && self.capture.is_written()
     }
 
     /// A shard that left before it ended its streams took rows with it.

@@ -174,7 +174,7 @@ impl Shard {
             source.state = SourceState::Stopped;
         }
         let node = source.node;
-        self.capture_source(index);
+        self.capture_source(index)?;
         self.hand_on(node, Delivery::Barrier { epoch, stop }, clock)?;
         Ok(true)
     }

@@ -74,6 +74,10 @@ impl Operator for Watched {
         self.inner.snapshot(into)
     }
 
+    fn record(&mut self, into: &mut StateWriter) -> Result<Firing, ExecutionError> {
+        self.inner.record(into)
+    }
+
     fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
         // What had been told is told once more.
         self.watermark = from.watermark().saturating_sub(1);

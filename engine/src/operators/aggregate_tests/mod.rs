@@ -4,4 +4,5 @@
 mod expiry;
 mod group;
 mod model;
+mod recording;
 mod window;

@@ -30,9 +30,14 @@ pub(crate) type Shared<'a> = &'a [(&'static str, i64)];
 type Columns = Vec<(String, ArrayRef)>;
 
 impl GroupState {
-    /// Writes the tables of input 0; `more` follows the keys.
-    pub(crate) fn freeze(&mut self, more: Shared<'_>, into: &mut StateWriter) -> Result<(), ExecutionError> {
-        let groups = self.counted_groups();
+    /// Writes `groups` of input 0, but for DISTINCT values; `more` follows the keys.
+    pub(crate) fn freeze_groups(
+        &mut self,
+        mut groups: Vec<GroupIndex>,
+        more: Shared<'_>,
+        into: &mut StateWriter,
+    ) -> Result<(), ExecutionError> {
+        self.retain_counted(&mut groups);
         let mut columns = self.frozen_keys(&groups, more);
         let fields = self.layout.partial_fields();
         let names = fields.iter().map(|field| field.name().clone());
@@ -41,11 +46,20 @@ impl GroupState {
         let layout = Arc::clone(&self.layout);
         for primitive in &layout.primitives {
             match primitive.kind {
-                Kind::Multiset => self.freeze_multiset(primitive, more, into)?,
-                Kind::Other(_) => self.freeze_accumulators(primitive.place, more, into)?,
+                Kind::Multiset => self.freeze_multiset(primitive, &groups, more, into)?,
+                Kind::Other(_) => self.freeze_accumulators(primitive.place, &groups, more, into)?,
                 _ => {}
             }
         }
+        Ok(())
+    }
+
+    /// Writes the DISTINCT values of all groups.
+    pub(crate) fn freeze_values(
+        &mut self,
+        more: Shared<'_>,
+        into: &mut StateWriter,
+    ) -> Result<(), ExecutionError> {
         for set in 0..self.distinct.len() {
             self.freeze_distinct(set, more, into)?;
         }
@@ -54,10 +68,12 @@ impl GroupState {
 
     /// Writes how old the groups are.
     pub(crate) fn freeze_ages(&self, ages: &KeyAges, into: &mut StateWriter) -> Result<(), ExecutionError> {
-        ages.freeze(&self.table, &self.counted_groups(), into)
+        let mut groups: Vec<GroupIndex> = (0..self.len() as GroupIndex).collect();
+        self.retain_counted(&mut groups);
+        ages.freeze(&self.table, &groups, into)
     }
 
-    /// Reads a table that `freeze` wrote, with `more` columns behind the keys. Table `groups` comes first.
+    /// Reads a table that was written here, with `more` columns behind the keys. Table `groups` comes first.
     pub(crate) fn thaw(
         &mut self,
         name: &str,
@@ -82,14 +98,12 @@ impl GroupState {
         Ok(())
     }
 
-    /// The groups worth keeping: those that rows are left of, where that is known.
-    fn counted_groups(&self) -> Vec<GroupIndex> {
-        let mut groups: Vec<GroupIndex> = (0..self.len() as GroupIndex).collect();
+    /// Keeps the groups that are worth it: those that rows are left of, where that is known.
+    fn retain_counted(&self, groups: &mut Vec<GroupIndex>) {
         if self.layout.row_count.is_some() && self.table.layout().words > 0 {
-            let mut counts = self.row_counts(&groups).into_iter();
+            let mut counts = self.row_counts(groups).into_iter();
             groups.retain(|_| counts.next() != Some(0));
         }
-        groups
     }
 
     fn frozen_keys(&self, groups: &[GroupIndex], more: Shared<'_>) -> Columns {
@@ -104,6 +118,7 @@ impl GroupState {
     fn freeze_multiset(
         &self,
         primitive: &Primitive,
+        of: &[GroupIndex],
         more: Shared<'_>,
         into: &mut StateWriter,
     ) -> Result<(), ExecutionError> {
@@ -111,8 +126,8 @@ impl GroupState {
             unreachable!("invariant: the layout gave this place to multisets")
         };
         let (mut groups, mut values, mut counts) = (Vec::new(), Vec::new(), Vec::new());
-        for (group, entry) in (0..).zip(entries) {
-            for (value, &count) in entry {
+        for &group in of {
+            for (value, &count) in &entries[group as usize] {
                 groups.push(group);
                 values.push(value);
                 counts.push(count);
@@ -144,6 +159,7 @@ impl GroupState {
     fn freeze_accumulators(
         &mut self,
         place: usize,
+        of: &[GroupIndex],
         more: Shared<'_>,
         into: &mut StateWriter,
     ) -> Result<(), ExecutionError> {
@@ -151,7 +167,8 @@ impl GroupState {
         let fields = state_fields(function, retracts).map_err(failure)?;
         let (mut groups, mut rows) = (Vec::new(), Vec::new());
         let mut states: Vec<Vec<ScalarValue>> = vec![Vec::new(); fields.len()];
-        for (group, entry) in (0..).zip(entries.iter_mut()) {
+        for &group in of {
+            let entry = &mut entries[group as usize];
             let Some(accumulator) = &mut entry.accumulator else {
                 continue;
             };

@@ -3,7 +3,7 @@
 //! [`layout`] breaks calls into primitives and shares what they have in common (`AVG(x)` and
 //! `SUM(x)` keep one sum); `update` folds batches in, a primitive at a time over the whole batch;
 //! `partial` exports and merges the state of a local phase and of window slices; `evaluate`
-//! gives the results; `frozen` is for snapshots. What does not fit words lies in a `side` column beside the table: MIN and MAX
+//! gives the results; `frozen` is for snapshots, and `recording` writes them while work goes on. What does not fit words lies in a `side` column beside the table: MIN and MAX
 //! of texts, multisets under retraction, `distinct` sets, and DataFusion's accumulators.
 //!
 //! **Invariant.** The result depends on the multiset of rows alone, not on how it was cut into
@@ -17,6 +17,7 @@ mod group_ids;
 pub(crate) mod inputs;
 pub mod layout;
 mod partial;
+mod recording;
 mod replay;
 pub(crate) mod side;
 mod state;

@@ -35,13 +35,14 @@ fn spoil(state: &mut OperatorSnapshot, bug: Bug) {
     match bug {
         Bug::TableForgotten => {
             if let Some(table) = state.tables.last_mut() {
-                table.rows = table.rows.slice(0, 0);
+                table.parts = vec![table.parts[0].slice(0, 0)];
             }
         }
         Bug::RowForgotten => {
             if let Some(table) = state.tables.first_mut() {
-                let rows = table.rows.num_rows();
-                table.rows = table.rows.slice(0, rows.saturating_sub(1));
+                if let Some(part) = table.parts.iter_mut().rfind(|part| part.num_rows() > 0) {
+                    *part = part.slice(0, part.num_rows() - 1);
+                }
             }
         }
         Bug::WatermarkTooHigh if state.watermark > WATERMARK_NONE => {

@@ -162,6 +162,10 @@ impl Operator for Mistaken {
         self.inner.snapshot(into)
     }
 
+    fn record(&mut self, into: &mut StateWriter) -> Result<Firing, ExecutionError> {
+        self.inner.record(into)
+    }
+
     fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
         let Some(other) = &self.restore else {
             return self.inner.restore(from);
