@@ -168,6 +168,10 @@ impl SnapshotSink for Courier {
         let sent = self.0.send(Event::Captured(Box::new(snapshot)));
         sent.map_err(|_| ConnectorError::new("the control thread is gone"))
     }
+
+    fn puts_back_kept_parts(&self) -> bool {
+        true
+    }
 }
 
 impl Blueprint {

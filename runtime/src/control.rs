@@ -71,6 +71,8 @@ pub struct Ending {
     pub output_stuck: bool,
     /// Whether the job has checkpoints and all it did is in the last of them.
     pub last_epoch_committed: bool,
+    /// When the last shard was ready to work.
+    pub ready_after: Option<Duration>,
     /// Everything measured.
     pub histograms: HistogramSet,
     /// A histogram log could not be written; the job went on.
@@ -83,6 +85,8 @@ pub struct Control<'a> {
     clock: ProcessClock,
     line: ProgressLine,
     alive: Vec<bool>,
+    /// Shards that are ready to work.
+    ready: usize,
     ending: Ending,
     interval: HistogramSet,
     interval_start: Duration,
@@ -115,6 +119,7 @@ impl<'a> Control<'a> {
             clock,
             line: ProgressLine::new(options.progress),
             alive: vec![true; shards],
+            ready: 0,
             ending: Ending::default(),
             interval: HistogramSet::new(),
             interval_start: Duration::ZERO,
@@ -181,10 +186,18 @@ impl<'a> Control<'a> {
             // Once an epoch has failed, later ones must not become seen.
             Event::Captured(_) if self.coordinator.is_none() => {}
             Event::Captured(snapshot) => self.captured(*snapshot),
-            Event::Ready(shard) => tracing::debug!(shard, "shard is ready"),
+            Event::Ready(shard) => self.ready(shard),
             Event::Measured(profile) => self.measured(&profile),
             Event::Signal(signal) => self.signal(signal),
             Event::Ended(shard, outcome) => self.ended(shard, outcome),
+        }
+    }
+
+    fn ready(&mut self, shard: usize) {
+        tracing::debug!(shard, "shard is ready");
+        self.ready += 1;
+        if self.ready == self.alive.len() {
+            self.ending.ready_after = Some(self.clock.elapsed());
         }
     }
 

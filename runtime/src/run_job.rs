@@ -124,7 +124,7 @@ pub fn run_job(job: &Job, options: &RunOptions) -> Result<RunReport, RunError> {
     }
     let executor = choose_executor(options)?;
     let clock = ProcessClock::start();
-    let recovered = options
+    let mut recovered = options
         .checkpoints
         .open(&job.plan, || format!("{:x}", clock.now()))
         .map_err(RunError::Start)?;
@@ -138,9 +138,11 @@ pub fn run_job(job: &Job, options: &RunOptions) -> Result<RunReport, RunError> {
             return Ok(RunReport::default());
         }
     }
+    let restored_epoch = recovered.as_ref().map_or(0, |recovered| recovered.epoch);
     let epochs = Epochs {
         taken: recovered.is_some(),
-        restore: recovered.as_ref().and_then(|recovered| recovered.restore.clone()),
+        // What was read goes as soon as the shards have taken it back.
+        restore: recovered.as_mut().and_then(|recovered| recovered.restore.take()),
     };
     let has_checkpoints = recovered.is_some();
     let cpu_before = resources::cpu_time();
@@ -200,6 +202,10 @@ pub fn run_job(job: &Job, options: &RunOptions) -> Result<RunReport, RunError> {
         output_closed: ending.output_closed,
         output_stuck: ending.output_stuck,
         last_epoch_committed: ending.last_epoch_committed,
+        restored: ending
+            .ready_after
+            .filter(|_| restored_epoch > 0)
+            .map(|after| (restored_epoch, after)),
     };
     if let Some(error) = ending.histogram_error {
         tell(&format!("warning: {error}"));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use shards::epoch::Epoch;
 
 use crate::figures::{grouped, mebibytes, nanoseconds, per_second, seconds, short};
 use crate::histograms::HistogramSet;
@@ -38,6 +39,8 @@ pub struct RunReport {
     pub output_stuck: bool,
     /// Whether the job has checkpoints and all it did is in the last of them.
     pub last_epoch_committed: bool,
+    /// The checkpoint that the job went on from, and how long it took until all shards could work.
+    pub restored: Option<(Epoch, Duration)>,
 }
 
 impl RunReport {
@@ -74,6 +77,9 @@ impl RunReport {
             text += &format!(", event times clamped {}", grouped(progress.clamped));
         }
         text.push('\n');
+        if let Some((epoch, after)) = self.restored {
+            text += &format!("went on from checkpoint {epoch} after {}\n", seconds(after));
+        }
         for (tag, name) in [
             (EVENT_LATENCY, "event latency"),
             (WINDOW_DELAY, "window delay"),
@@ -108,6 +114,7 @@ mod tests {
         let mut histogram = Histogram::new(3).expect("digits");
         histogram.record_n(1_000_000, 99).expect("grows");
         let report = RunReport {
+            restored: Some((7, Duration::from_millis(250))),
             progress: Progress {
                 rows_in: 3_000_000,
                 rows_out: 12,
@@ -128,6 +135,7 @@ mod tests {
             report.render(),
             "3,000,000 rows in, 12 rows out in 1.500 s: 2.00 M rows/s on 2 shards; CPU 2.900 s, peak memory 100.0 MiB\n\
              late rows 4, malformed records 0\n\
+             went on from checkpoint 7 after 0.250 s\n\
              event latency: p50 1.00 ms, p99 1.00 ms, p99.99 1.00 ms, max 1.00 ms (99 samples)\n"
         );
     }

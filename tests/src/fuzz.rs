@@ -34,9 +34,9 @@ pub fn sql(bytes: &[u8]) {
 
 /// A snapshot is read as it was written, or refused.
 pub fn snapshot(bytes: &[u8]) {
-    if let Ok(snapshot) = codec::decode(bytes) {
-        let again = codec::encode(&snapshot).expect("what was read can be written");
-        let again = codec::decode(&again).expect("what was written can be read");
+    if let Ok(snapshot) = codec::decode_whole(bytes) {
+        let again = codec::encode_whole(&snapshot).expect("what was read can be written");
+        let again = codec::decode_whole(&again).expect("what was written can be read");
         assert_eq!(again, snapshot);
     }
 }

@@ -90,7 +90,7 @@ fn hostile_snapshots_are_read_as_written_or_refused() {
         }],
         sinks: vec![("q: sink 1".into(), vec![Prepared("part-0-1".into())])],
     };
-    let bytes = codec::encode(&snapshot).expect("it can be written");
+    let bytes = codec::encode_whole(&snapshot).expect("it can be written");
     // The checksum refuses nearly all of it; behind it lie the same bytes with a checksum that is right.
     let resealed = |bytes: &[u8]| {
         let mut bytes = bytes.to_vec();
@@ -121,6 +121,7 @@ fn hostile_manifests_are_read_as_written_or_refused() {
         finished: true,
         key_groups: 4_096,
         files: vec![FileEntry::new("shard-0".into(), b"some bytes, and a checksum")],
+        refers: vec![1],
         states: vec![("q: join 1".into(), "inner".into())],
         sql: "SELECT 1;".into(),
     };

@@ -229,10 +229,11 @@ impl Operator for GroupAggregate {
 
     fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
         for name in from.names() {
-            let rows = from.rows_by(name, self.folder.keys())?;
-            match name {
-                AGES => self.folder.thaw_ages(&rows, &mut self.state),
-                name => self.folder.thaw(name, &rows, 0, &mut self.state)?,
+            for rows in from.parts_by(name, self.folder.keys())? {
+                match name {
+                    AGES => self.folder.thaw_ages(&rows, &mut self.state),
+                    name => self.folder.thaw(name, &rows, 0, &mut self.state)?,
+                }
             }
         }
         if self.emit != Emit::Final {

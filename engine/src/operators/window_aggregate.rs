@@ -174,6 +174,23 @@ impl WindowAggregate {
         Ok(())
     }
 
+    /// Takes rows of table `name` of a snapshot back, each into its window or slice.
+    fn thaw(&mut self, name: &str, rows: &RecordBatch) -> Result<(), ExecutionError> {
+        let keys = self.folder.keys().len();
+        let bounds = |column: usize| rows.column(keys + column).as_primitive::<Int64Type>().values();
+        let ids: Vec<SliceId> = bounds(0).iter().copied().zip(bounds(1).iter().copied()).collect();
+        for (id, part) in split_by(&ids) {
+            let part = part_of(&Batch::append(rows.clone(), 0), part.as_deref())?;
+            let make = || GroupState::new(self.layout.clone(), self.key.clone(), &self.input);
+            let state = match &mut self.windows {
+                Windows::Separate(separate) => &mut separate.window(id, make).state,
+                Windows::Shared(shared) => shared.slice(id.0, make),
+            };
+            self.folder.thaw(name, part.rows(), WINDOW_COLUMNS, state)?;
+        }
+        Ok(())
+    }
+
     /// The windows that hold slice `id` and have not fired, or may be corrected; of shared windows only the
     /// first.
     fn open_windows(&self, id: SliceId) -> Vec<SliceId> {
@@ -273,18 +290,8 @@ impl Operator for WindowAggregate {
 
     fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
         for name in from.names() {
-            let rows = from.rows_where(name, |rows, column| self.partition_column(rows, column))?;
-            let keys = self.folder.keys().len();
-            let bounds = |column: usize| rows.column(keys + column).as_primitive::<Int64Type>().values();
-            let ids: Vec<SliceId> = bounds(0).iter().copied().zip(bounds(1).iter().copied()).collect();
-            for (id, part) in split_by(&ids) {
-                let part = part_of(&Batch::append(rows.clone(), 0), part.as_deref())?;
-                let make = || GroupState::new(self.layout.clone(), self.key.clone(), &self.input);
-                let state = match &mut self.windows {
-                    Windows::Separate(separate) => &mut separate.window(id, make).state,
-                    Windows::Shared(shared) => shared.slice(id.0, make),
-                };
-                self.folder.thaw(name, part.rows(), WINDOW_COLUMNS, state)?;
+            for rows in from.parts_where(name, |rows, column| self.partition_column(rows, column))? {
+                self.thaw(name, &rows)?;
             }
         }
         self.watermark = from.watermark();

@@ -7,6 +7,10 @@
 //! that was written on any number of shards can be read on any other, also by a plan that partitions by
 //! other columns of the key (a job on one shard does not partition at all).
 //!
+//! A snapshot need not bring what has not changed: an operator gives rows that belong together a number as it
+//! writes them, and later snapshots say by that number that they are kept. Who stores snapshots puts the rows
+//! back before anybody reads them.
+//!
 //! **Invariant.** An operator writes all its tables, also empty ones: a new operator's snapshot tells the
 //! layout that it can read.
 
@@ -17,12 +21,21 @@ mod writer;
 pub use placement::Placement;
 pub(crate) use reader::leading;
 pub use reader::{StateReader, check_layout};
-pub use writer::{StateWriter, int64_column, with_columns};
+pub use writer::{PartNumber, StateWriter, int64_column, with_columns};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::time::WatermarkUs;
+
+/// Rows of a table that were written together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatePart {
+    /// By what a later snapshot may keep them; nothing if none will.
+    pub number: Option<PartNumber>,
+    /// The rows.
+    pub rows: RecordBatch,
+}
 
 /// One table of an operator's state.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,14 +45,14 @@ pub struct StateTable {
     /// The input by whose distribution its rows belong to shards.
     pub input: usize,
     /// The rows, in parts of one schema; there is one part at least.
-    pub parts: Vec<RecordBatch>,
+    pub parts: Vec<StatePart>,
 }
 
 impl StateTable {
     /// The columns.
     pub fn schema(&self) -> SchemaRef {
         let first = self.parts.first();
-        first.expect("invariant: a table has a part").schema()
+        first.expect("invariant: a table has a part").rows.schema()
     }
 }
 
@@ -52,6 +65,8 @@ pub struct OperatorSnapshot {
     pub late_rows: u64,
     /// Its tables, by name.
     pub tables: Vec<StateTable>,
+    /// Parts of earlier snapshots that belong to its tables as well.
+    pub kept: Vec<PartNumber>,
 }
 
 impl OperatorSnapshot {

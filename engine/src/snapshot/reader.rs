@@ -35,6 +35,10 @@ impl<'a> StateReader<'a> {
         shards: usize,
     ) -> StateReader<'a> {
         assert!(shard < shards, "invariant: a shard is one of all");
+        assert!(
+            written.iter().all(|snapshot| snapshot.kept.is_empty()),
+            "invariant: kept parts are put back before a snapshot is read"
+        );
         StateReader {
             written,
             placements,
@@ -68,7 +72,12 @@ impl<'a> StateReader<'a> {
     /// This shard's rows of table `name`, whose first columns are the columns `columns` of the operator's
     /// input.
     pub fn rows_by(&self, name: &str, columns: &[usize]) -> Result<RecordBatch, ExecutionError> {
-        self.rows_where(name, |rows, column| {
+        together(name, &self.parts_by(name, columns)?)
+    }
+
+    /// The same rows in the parts in which they were written.
+    pub fn parts_by(&self, name: &str, columns: &[usize]) -> Result<Vec<RecordBatch>, ExecutionError> {
+        self.parts_where(name, |rows, column| {
             let place = columns.iter().position(|&input| input == column);
             place.map(|place| rows.column(place).clone())
         })
@@ -85,17 +94,26 @@ impl<'a> StateReader<'a> {
             .written
             .iter()
             .filter_map(|snapshot| snapshot.table(name))
-            .flat_map(|table| table.parts.iter().cloned())
+            .flat_map(|table| table.parts.iter().map(|part| part.rows.clone()))
             .collect();
         together(name, &parts)
     }
 
     /// This shard's rows of table `name`; `key` gives a column of the operator's input for rows of the table.
-    pub fn rows_where(
+    fn rows_where(
         &self,
         name: &str,
         key: impl Fn(&RecordBatch, usize) -> Option<ArrayRef>,
     ) -> Result<RecordBatch, ExecutionError> {
+        together(name, &self.parts_where(name, key)?)
+    }
+
+    /// The same rows in the parts in which they were written.
+    pub fn parts_where(
+        &self,
+        name: &str,
+        key: impl Fn(&RecordBatch, usize) -> Option<ArrayRef>,
+    ) -> Result<Vec<RecordBatch>, ExecutionError> {
         let mut parts = Vec::new();
         for (writer, snapshot) in self.written.iter().enumerate() {
             let table = snapshot.table(name).ok_or_else(|| missing(name))?;
@@ -106,18 +124,18 @@ impl<'a> StateReader<'a> {
                 Placement::First => self.shard == 0,
                 Placement::Any => writer % self.shards == self.shard,
                 Placement::Owner(columns) => {
-                    for rows in &table.parts {
-                        parts.push(self.owned(rows, columns, &key)?);
+                    for part in &table.parts {
+                        parts.push(self.owned(&part.rows, columns, &key)?);
                     }
                     continue;
                 }
             };
             match takes_all {
-                true => parts.extend(table.parts.iter().cloned()),
+                true => parts.extend(table.parts.iter().map(|part| part.rows.clone())),
                 false => parts.push(RecordBatch::new_empty(table.schema())),
             }
         }
-        together(name, &parts)
+        Ok(parts)
     }
 
     fn owned(
@@ -194,7 +212,7 @@ pub fn check_layout(expected: &OperatorSnapshot, written: &OperatorSnapshot) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::StateTable;
+    use crate::snapshot::{StatePart, StateTable};
 
     use arrow::array::{AsArray, Int64Array};
     use arrow::datatypes::{DataType, Int64Type};
@@ -209,8 +227,12 @@ mod tests {
             tables: vec![StateTable {
                 name: "rows".into(),
                 input: 0,
-                parts: vec![RecordBatch::try_new(Arc::new(schema), vec![keys]).unwrap()],
+                parts: vec![StatePart {
+                    number: None,
+                    rows: RecordBatch::try_new(Arc::new(schema), vec![keys]).unwrap(),
+                }],
             }],
+            kept: Vec::new(),
         }
     }
 

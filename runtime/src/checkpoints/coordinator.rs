@@ -4,12 +4,13 @@
 //! **Invariant.** One epoch is under way at a time, but for the last one, which may follow another. Output is
 //! shown only after the manifest of its epoch is durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine::state::hash::KEY_GROUPS;
 use shards::checkpoint::ShardSnapshot;
+use shards::checkpoint::catalog::Catalog;
 use shards::checkpoint::manifest::{FileEntry, Manifest, VERSION};
 use shards::connector::Prepared;
 use shards::epoch::Epoch;
@@ -20,6 +21,8 @@ use crate::connector_factory::ConnectorFactory;
 /// What one shard gave for an epoch.
 struct Part {
     entry: FileEntry,
+    /// Earlier epochs whose files hold parts of it.
+    refers: BTreeSet<Epoch>,
     prepared: Vec<Prepared>,
 }
 
@@ -32,6 +35,8 @@ pub struct Coordinator {
     parts: BTreeMap<Epoch, Vec<Option<Part>>>,
     /// Shards that have come to their end, with what stands for all later epochs.
     finished: Vec<Option<ShardSnapshot>>,
+    /// By shard, where the parts lie that its snapshots keep.
+    catalogs: Vec<Catalog>,
     /// The newest epoch asked for, and the newest committed, by the shards' own number.
     requested: Epoch,
     committed: Epoch,
@@ -47,6 +52,7 @@ impl Coordinator {
             shards,
             parts: BTreeMap::new(),
             finished: vec![None; shards],
+            catalogs: vec![Catalog::default(); shards],
             requested: 0,
             committed: 0,
             requested_at: Duration::ZERO,
@@ -104,14 +110,13 @@ impl Coordinator {
         }
     }
 
-    fn write(&self, epoch: Epoch, snapshot: &ShardSnapshot) -> Result<Part, String> {
-        let entry = self
-            .recovered
-            .storage
-            .write_shard(self.recovered.epoch + epoch, snapshot)?;
+    fn write(&mut self, epoch: Epoch, snapshot: &ShardSnapshot) -> Result<Part, String> {
+        let (storage, catalog) = (&self.recovered.storage, &mut self.catalogs[snapshot.shard]);
+        let (entry, refers) = storage.write_shard(self.recovered.epoch + epoch, snapshot, catalog)?;
         let sinks = snapshot.sinks.iter();
         Ok(Part {
             entry,
+            refers,
             prepared: sinks.flat_map(|(_, prepared)| prepared.iter().cloned()).collect(),
         })
     }
@@ -122,9 +127,9 @@ impl Coordinator {
             .parts
             .remove(&epoch)
             .unwrap_or_else(|| (0..self.shards).map(|_| None).collect());
-        for (part, finished) in parts.iter_mut().zip(&self.finished) {
-            if let (None, Some(snapshot)) = (&part, finished) {
-                *part = Some(self.write(epoch, snapshot)?);
+        for (shard, part) in parts.iter_mut().enumerate().filter(|(_, part)| part.is_none()) {
+            if let Some(snapshot) = self.finished[shard].clone() {
+                *part = Some(self.write(epoch, &snapshot)?);
             }
         }
         let parts: Vec<Part> = parts.into_iter().flatten().collect();
@@ -142,6 +147,12 @@ impl Coordinator {
             finished: self.finished.iter().all(Option::is_some),
             key_groups: KEY_GROUPS,
             files: parts.iter().map(|part| part.entry.clone()).collect(),
+            refers: parts
+                .iter()
+                .flat_map(|part| part.refers.iter().copied())
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
             states: states
                 .map(|state| (state.name.clone(), state.layout.clone()))
                 .collect(),

@@ -5,11 +5,14 @@
 //! process at a time uses a directory.
 
 use crate::limits::EPOCHS_KEPT;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use arrow::buffer::Buffer;
 use rustix::fs::FlockOperation;
+use shards::checkpoint::catalog::Catalog;
 use shards::checkpoint::manifest::{FileEntry, Manifest};
 use shards::checkpoint::recovery::{EpochFacts, EpochState, overtaken, superseded};
 use shards::checkpoint::{ShardSnapshot, codec};
@@ -112,15 +115,26 @@ impl Storage {
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn write_shard(&self, epoch: Epoch, snapshot: &ShardSnapshot) -> Result<FileEntry, String> {
+    pub fn write_shard(
+        &self,
+        epoch: Epoch,
+        snapshot: &ShardSnapshot,
+        catalog: &mut Catalog,
+    ) -> Result<(FileEntry, BTreeSet<Epoch>), String> {
         let directory = self.directory_of(epoch);
         let name = format!("shard-{}.snapshot", snapshot.shard);
         let path = directory.join(&name);
-        let bytes = codec::encode(snapshot)?;
+        let mut read = |earlier| self.earlier(earlier, &name);
+        let encoded = codec::encode(snapshot, epoch, catalog, &mut read)?;
         fs::create_dir_all(&directory)
-            .and_then(|()| write_durably(&path, &bytes))
+            .and_then(|()| write_durably(&path, &encoded.bytes))
             .map_err(|error| format!("cannot write the checkpoint {}: {error}", path.display()))?;
-        Ok(FileEntry::new(name, &bytes))
+        let entry = FileEntry {
+            name,
+            bytes: encoded.bytes.len() as u64,
+            crc32: encoded.crc32,
+        };
+        Ok((entry, encoded.refers))
     }
 
     /// Writes the manifest: from now on the epoch exists.
@@ -145,7 +159,12 @@ impl Storage {
     /// # Errors
     /// The file system refuses.
     pub fn collect(&self, committed: Epoch) -> Result<(), String> {
-        self.delete(&superseded(&self.epochs()?, committed, EPOCHS_KEPT))
+        let refers = |epoch| match self.manifest(epoch) {
+            Ok(Some(manifest)) => manifest.refers,
+            // What cannot be read refers to nothing that could be used.
+            Ok(None) | Err(_) => Vec::new(),
+        };
+        self.delete(&superseded(&self.epochs()?, committed, EPOCHS_KEPT, refers))
     }
 
     /// Deletes what is newer than the epoch that the job goes on from.
@@ -204,9 +223,17 @@ impl Storage {
             let path = directory.join(&entry.name);
             let bytes = fs::read(path).map_err(|error| format!("{} cannot be read: {error}", entry.name))?;
             entry.check(&bytes)?;
-            codec::decode(&bytes).map_err(|what| format!("{}: {what}", entry.name))
+            let mut read = |earlier| self.earlier(earlier, &entry.name);
+            codec::decode(&Buffer::from(bytes), &mut read).map_err(|what| format!("{}: {what}", entry.name))
         };
         manifest.files.iter().map(shard).collect()
+    }
+
+    /// The file of that name of an earlier epoch.
+    fn earlier(&self, epoch: Epoch, name: &str) -> Result<Buffer, String> {
+        let path = self.directory_of(epoch).join(name);
+        let read = fs::read(&path).map(Buffer::from);
+        read.map_err(|error| format!("{} cannot be read: {error}", path.display()))
     }
 
     fn directory_of(&self, epoch: Epoch) -> PathBuf {

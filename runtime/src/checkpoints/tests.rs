@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use shards::checkpoint::catalog::Catalog;
 use shards::checkpoint::manifest::{Manifest, VERSION};
 use shards::checkpoint::recovery::{Recovery, decide};
 use shards::checkpoint::{ShardSnapshot, SourceSnapshot};
@@ -30,14 +31,19 @@ fn part(epoch: u64, shard: usize) -> ShardSnapshot {
 }
 
 fn write(storage: &Storage, epoch: u64) {
-    let files = (0..2).map(|shard| storage.write_shard(epoch, &part(epoch, shard)).unwrap());
+    let file = |shard| {
+        let part = part(epoch, shard);
+        let written = storage.write_shard(epoch, &part, &mut Catalog::default());
+        written.unwrap().0
+    };
     let manifest = Manifest {
         version: VERSION,
         job: "1f".into(),
         epoch,
         finished: false,
         key_groups: 4_096,
-        files: files.collect(),
+        files: (0..2).map(file).collect(),
+        refers: Vec::new(),
         states: Vec::new(),
         sql: String::new(),
     };

@@ -210,7 +210,7 @@ impl Drive {
             self.shards.len(),
             "invariant: every shard hands its part over"
         );
-        let through_bytes = |snapshot: &ShardSnapshot| codec::decode(&codec::encode(snapshot)?);
+        let through_bytes = |snapshot: &ShardSnapshot| codec::decode_whole(&codec::encode_whole(snapshot)?);
         let snapshots = snapshots.iter().map(through_bytes);
         let restore = Restore {
             shards: Arc::new(snapshots.collect::<Result<_, _>>()?),

@@ -1,29 +1,33 @@
 //! A shard's snapshot as bytes.
 //!
 //! ```text
-//! "VELOSNAP" · version u32 · length of the header u64 · header (JSON) · tables (Arrow IPC streams) · crc32 u32
+//! "VELOSNAP" · version u32 · streams (Arrow IPC), each at a multiple of 64 bytes · header (JSON) · length of the header u64 · crc32 u32
 //! ```
-//! Numbers are little-endian; the header gives the length of each table's stream, in the order in which they
-//! lie. The last four bytes are the CRC-32 of everything before them.
+//! Numbers are little-endian; the header gives the place, length and CRC-32 of each table's streams, some of
+//! which lie in files of earlier epochs. The last four bytes are the CRC-32 of everything before them.
 //!
 //! **Invariant.** Bytes that are not exactly what was written are refused before anything in them is read.
 
-use std::io::Cursor;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
-use arrow_ipc::reader::StreamReader;
+use arrow::buffer::Buffer;
+use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::StreamWriter;
-use engine::snapshot::{OperatorSnapshot, StateTable};
+use engine::snapshot::{OperatorSnapshot, PartNumber, StatePart, StateTable};
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::catalog::{Catalog, Placed, Stream};
 use crate::checkpoint::{NodeSnapshot, ShardSnapshot, SourceSnapshot};
 use crate::connector::{Prepared, SplitPosition};
+use crate::epoch::Epoch;
 
 const MAGIC: &[u8; 8] = b"VELOSNAP";
 /// The version of this format.
-pub const VERSION: u32 = 1;
-/// Bytes before the header.
-const PREFIX_BYTES: usize = MAGIC.len() + size_of::<u32>() + size_of::<u64>();
+pub const VERSION: u32 = 2;
+/// Bytes before the streams.
+const PREFIX_BYTES: usize = MAGIC.len() + size_of::<u32>();
+const LENGTH_BYTES: usize = size_of::<u64>();
 const CHECKSUM_BYTES: usize = size_of::<u32>();
 
 #[derive(Serialize, Deserialize)]
@@ -49,7 +53,7 @@ struct OperatorHeader {
 struct TableHeader {
     name: String,
     input: usize,
-    bytes: u64,
+    streams: Vec<Stream>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,23 +63,68 @@ struct SourceHeader {
     watermarks: Vec<(String, i64)>,
 }
 
-/// The bytes of a snapshot.
+/// Streams begin at multiples of this, so that columns can be read where they lie.
+const ALIGNMENT: usize = 64;
+
+/// The file of this shard in an earlier epoch.
+pub type ReadFile<'a> = &'a mut dyn FnMut(Epoch) -> Result<Buffer, String>;
+
+/// A snapshot as bytes.
+#[derive(Debug)]
+pub struct Encoded {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// The CRC-32 of all but its last four bytes, which hold it.
+    pub crc32: u32,
+    /// Earlier epochs whose files hold parts of it.
+    pub refers: BTreeSet<Epoch>,
+}
+
+/// The bytes of a snapshot that keeps nothing of earlier ones.
 ///
 /// # Errors
-/// A table has columns that Arrow's IPC format cannot hold.
-pub fn encode(snapshot: &ShardSnapshot) -> Result<Vec<u8>, String> {
-    let mut tables = Vec::new();
+/// See [`encode`].
+pub fn encode_whole(snapshot: &ShardSnapshot) -> Result<Vec<u8>, String> {
+    let mut none = |epoch| Err(format!("a whole snapshot needs epoch {epoch}"));
+    encode(snapshot, snapshot.epoch, &mut Catalog::default(), &mut none).map(|encoded| encoded.bytes)
+}
+
+/// The bytes of a snapshot that becomes the file of `epoch`; what it keeps lies where `catalog` says, which
+/// then knows this one. Parts in files that hold little else are copied out of them.
+///
+/// # Errors
+/// A table has columns that Arrow's IPC format cannot hold; an old file cannot be read.
+pub fn encode(
+    snapshot: &ShardSnapshot,
+    epoch: Epoch,
+    catalog: &mut Catalog,
+    read: ReadFile<'_>,
+) -> Result<Encoded, String> {
+    let mut file = FileWriter::new(epoch);
+    let states = snapshot.operators.iter().flat_map(|operator| &operator.state);
+    let kept: Vec<PartNumber> = states.flat_map(|state| state.kept.iter().copied()).collect();
+    let copied = catalog.worth_copying(&kept);
     let mut operators = Vec::new();
     for operator in &snapshot.operators {
-        let mut headers = Vec::new();
+        let in_operator = |error: String| format!("{}: {error}", operator.name);
+        let mut tables = Vec::new();
         for table in operator.state.iter().flat_map(|state| &state.tables) {
-            let before = tables.len();
-            write_table(table, &mut tables).map_err(|error| format!("{}: {error}", operator.name))?;
-            headers.push(TableHeader {
+            tables.push(TableHeader {
                 name: table.name.clone(),
                 input: table.input,
-                bytes: (tables.len() - before) as u64,
+                streams: file.write_table(table).map_err(in_operator)?,
             });
+        }
+        for &number in operator.state.iter().flat_map(|state| &state.kept) {
+            for placed in catalog.places(number) {
+                let stream = match copied.contains(&placed.epoch) {
+                    true => file.copy(number, placed, &read(placed.epoch)?)?,
+                    false => file.refer(number, placed),
+                };
+                let table = tables.iter_mut().find(|table| table.name == placed.table);
+                let table = table.expect("invariant: an operator writes all its tables");
+                table.streams.push(stream);
+            }
         }
         let state = operator.state.as_ref();
         operators.push(OperatorHeader {
@@ -83,7 +132,7 @@ pub fn encode(snapshot: &ShardSnapshot) -> Result<Vec<u8>, String> {
             ended: state.is_none(),
             watermark: state.map_or(0, |state| state.watermark),
             late_rows: state.map_or(0, |state| state.late_rows),
-            tables: headers,
+            tables,
         });
     }
     let header = Header {
@@ -103,16 +152,129 @@ pub fn encode(snapshot: &ShardSnapshot) -> Result<Vec<u8>, String> {
             })
             .collect(),
     };
-    let header = serde_json::to_vec(&header).map_err(|error| error.to_string())?;
-    let mut bytes = Vec::with_capacity(PREFIX_BYTES + header.len() + tables.len() + CHECKSUM_BYTES);
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(&header);
-    bytes.extend_from_slice(&tables);
-    let checksum = crc32fast::hash(&bytes);
-    bytes.extend_from_slice(&checksum.to_le_bytes());
-    Ok(bytes)
+    file.finish(&header, catalog)
+}
+
+/// A file that grows.
+struct FileWriter {
+    epoch: Epoch,
+    bytes: Vec<u8>,
+    /// Of all bytes so far, put together of those of the streams.
+    checksum: crc32fast::Hasher,
+    parts: BTreeMap<PartNumber, Vec<Placed>>,
+    refers: BTreeSet<Epoch>,
+}
+
+impl FileWriter {
+    fn new(epoch: Epoch) -> FileWriter {
+        let mut file = FileWriter {
+            epoch,
+            bytes: Vec::new(),
+            checksum: crc32fast::Hasher::new(),
+            parts: BTreeMap::new(),
+            refers: BTreeSet::new(),
+        };
+        file.add(MAGIC);
+        file.add(&VERSION.to_le_bytes());
+        file
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.checksum.update(bytes);
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Where the next stream begins.
+    fn open_stream(&mut self) -> usize {
+        let padding = self.bytes.len().next_multiple_of(ALIGNMENT) - self.bytes.len();
+        self.add(&[0; ALIGNMENT][..padding]);
+        self.bytes.len()
+    }
+
+    /// What was appended behind `start` is a stream.
+    fn close_stream(&mut self, start: usize) -> Stream {
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(&self.bytes[start..]);
+        self.checksum.combine(&checksum);
+        Stream {
+            epoch: None,
+            offset: start as u64,
+            bytes: (self.bytes.len() - start) as u64,
+            crc32: checksum.finalize(),
+        }
+    }
+
+    /// One stream for the rows that nobody keeps, and one for each part that may be kept.
+    fn write_table(&mut self, table: &StateTable) -> Result<Vec<Stream>, String> {
+        let schema = table.schema();
+        let mut streams = Vec::new();
+        let (numbered, others): (Vec<&StatePart>, Vec<&StatePart>) =
+            table.parts.iter().partition(|part| part.number.is_some());
+        let mut write = |parts: &[&StatePart]| {
+            let start = self.open_stream();
+            write_rows(&schema, parts, &mut self.bytes).map_err(|error| error.to_string())?;
+            let stream = self.close_stream(start);
+            streams.push(stream);
+            if let [
+                StatePart {
+                    number: Some(number), ..
+                },
+            ] = parts
+            {
+                self.parts.entry(*number).or_default().push(Placed {
+                    table: table.name.clone(),
+                    epoch: self.epoch,
+                    stream,
+                });
+            }
+            Ok::<(), String>(())
+        };
+        if !others.is_empty() || numbered.is_empty() {
+            write(&others)?;
+        }
+        for part in numbered {
+            write(&[part])?;
+        }
+        Ok(streams)
+    }
+
+    /// A part stays where it lies.
+    fn refer(&mut self, number: PartNumber, placed: &Placed) -> Stream {
+        self.refers.insert(placed.epoch);
+        self.parts.entry(number).or_default().push(placed.clone());
+        Stream {
+            epoch: Some(placed.epoch),
+            ..placed.stream
+        }
+    }
+
+    /// A part is copied out of `file`, in which it lies.
+    fn copy(&mut self, number: PartNumber, placed: &Placed, file: &Buffer) -> Result<Stream, String> {
+        let start = self.bytes.len();
+        self.bytes
+            .extend_from_slice(&checked_stream(file, &placed.stream)?);
+        let stream = self.close_stream(start);
+        self.parts.entry(number).or_default().push(Placed {
+            table: placed.table.clone(),
+            epoch: self.epoch,
+            stream,
+        });
+        Ok(stream)
+    }
+
+    fn finish(mut self, header: &Header, catalog: &mut Catalog) -> Result<Encoded, String> {
+        let header = serde_json::to_vec(header).map_err(|error| error.to_string())?;
+        self.add(&header);
+        self.add(&(header.len() as u64).to_le_bytes());
+        let crc32 = self.checksum.finalize();
+        self.bytes.extend_from_slice(&crc32.to_le_bytes());
+        catalog.replace(self.epoch, self.bytes.len() as u64, self.parts);
+        Ok(Encoded {
+            bytes: self.bytes,
+            crc32,
+            refers: self.refers,
+        })
+    }
 }
 
 fn source_header(source: &SourceSnapshot) -> SourceHeader {
@@ -126,40 +288,72 @@ fn source_header(source: &SourceSnapshot) -> SourceHeader {
     }
 }
 
-fn write_table(table: &StateTable, into: &mut Vec<u8>) -> Result<(), arrow::error::ArrowError> {
-    let mut writer = StreamWriter::try_new(into, &table.schema())?;
-    for rows in &table.parts {
-        writer.write(rows)?;
+fn write_rows(
+    schema: &arrow::datatypes::Schema,
+    parts: &[&StatePart],
+    into: &mut Vec<u8>,
+) -> Result<(), arrow::error::ArrowError> {
+    let mut writer = StreamWriter::try_new(into, schema)?;
+    for part in parts {
+        writer.write(&part.rows)?;
     }
     writer.finish()
 }
 
-/// The snapshot that `bytes` hold.
+/// The snapshot that `bytes` hold, which keeps nothing of earlier ones.
 ///
 /// # Errors
-/// They are not a whole snapshot of this version; the message says what is wrong.
-pub fn decode(bytes: &[u8]) -> Result<ShardSnapshot, String> {
-    let body = checked(bytes)?;
+/// See [`decode`].
+pub fn decode_whole(bytes: &[u8]) -> Result<ShardSnapshot, String> {
+    decode(&Buffer::from(bytes), &mut |epoch| {
+        Err(format!("it needs the file of epoch {epoch}"))
+    })
+}
+
+/// The snapshot that `file` holds, with what lies in earlier files of the shard. Columns are not copied: they hold
+/// the files' bytes.
+///
+/// # Errors
+/// They are not a whole snapshot of this version, or an earlier file is not what it was; the message says what
+/// is wrong.
+pub fn decode(file: &Buffer, read: ReadFile<'_>) -> Result<ShardSnapshot, String> {
+    let body = checked(file)?;
     let version = u32::from_le_bytes(chunk(body, MAGIC.len())?);
     if version != VERSION {
         return Err(format!(
             "it is of version {version}, and this program reads version {VERSION}"
         ));
     }
-    let length = usize::try_from(u64::from_le_bytes(chunk(body, MAGIC.len() + 4)?)).map_err(|_| cut())?;
-    let (header, mut tables) = body[PREFIX_BYTES..].split_at_checked(length).ok_or_else(cut)?;
+    let (body, length) = body.split_last_chunk::<LENGTH_BYTES>().ok_or_else(cut)?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| cut())?;
+    let start = body.len().checked_sub(length).ok_or_else(cut)?;
+    let (_, header) = body.split_at_checked(start).ok_or_else(cut)?;
     let header: Header = serde_json::from_slice(header).map_err(|error| format!("its header: {error}"))?;
     let mut operators = Vec::with_capacity(header.operators.len());
     for operator in header.operators {
-        let mut read = Vec::with_capacity(operator.tables.len());
+        let mut tables = Vec::with_capacity(operator.tables.len());
         for table in operator.tables {
-            let length = usize::try_from(table.bytes).map_err(|_| cut())?;
-            let (stream, rest) = tables.split_at_checked(length).ok_or_else(cut)?;
-            tables = rest;
-            read.push(StateTable {
-                parts: read_table(stream).map_err(|error| format!("table '{}': {error}", table.name))?,
+            let in_table = |error: String| format!("table '{}': {error}", table.name);
+            let mut parts = Vec::new();
+            for stream in &table.streams {
+                let rows = match stream.epoch {
+                    None => read_rows(stream_of(file, stream).map_err(in_table)?),
+                    Some(epoch) => {
+                        let file = read(epoch).map_err(in_table)?;
+                        let lies_there = |error| format!("epoch {epoch}, table '{}': {error}", table.name);
+                        read_rows(checked_stream(&file, stream).map_err(lies_there)?)
+                    }
+                };
+                let rows = rows.map_err(|error| in_table(error.to_string()))?;
+                parts.extend(rows.into_iter().map(|rows| StatePart { number: None, rows }));
+            }
+            if parts.is_empty() {
+                return Err(in_table("it has no rows, not even none".to_string()));
+            }
+            tables.push(StateTable {
                 name: table.name,
                 input: table.input,
+                parts,
             });
         }
         operators.push(NodeSnapshot {
@@ -167,7 +361,8 @@ pub fn decode(bytes: &[u8]) -> Result<ShardSnapshot, String> {
             state: (!operator.ended).then_some(OperatorSnapshot {
                 watermark: operator.watermark,
                 late_rows: operator.late_rows,
-                tables: read,
+                tables,
+                kept: Vec::new(),
             }),
         });
     }
@@ -195,13 +390,35 @@ fn source_snapshot(source: SourceHeader) -> SourceSnapshot {
     }
 }
 
-fn read_table(stream: &[u8]) -> Result<Vec<RecordBatch>, arrow::error::ArrowError> {
-    let reader = StreamReader::try_new(Cursor::new(stream), None)?;
-    let schema = reader.schema();
-    let parts = reader.collect::<Result<Vec<_>, _>>()?;
-    match parts.is_empty() {
-        true => Ok(vec![RecordBatch::new_empty(schema)]),
-        false => Ok(parts),
+/// The batches of a stream; at least one, for its schema.
+fn read_rows(mut stream: Buffer) -> Result<Vec<RecordBatch>, arrow::error::ArrowError> {
+    let mut decoder = StreamDecoder::new();
+    let mut parts = Vec::new();
+    while let Some(rows) = decoder.decode(&mut stream)? {
+        parts.push(rows);
+    }
+    decoder.finish()?;
+    match (parts.is_empty(), decoder.schema()) {
+        (true, Some(schema)) => Ok(vec![RecordBatch::new_empty(schema)]),
+        _ => Ok(parts),
+    }
+}
+
+fn stream_of(file: &Buffer, stream: &Stream) -> Result<Buffer, String> {
+    let place = |number: u64| usize::try_from(number).map_err(|_| cut());
+    let (start, length) = (place(stream.offset)?, place(stream.bytes)?);
+    match start.checked_add(length) {
+        Some(end) if end <= file.len() => Ok(file.slice_with_length(start, length)),
+        _ => Err(cut()),
+    }
+}
+
+/// A stream in the file of another epoch, of which nothing else is looked at.
+fn checked_stream(file: &Buffer, stream: &Stream) -> Result<Buffer, String> {
+    let bytes = stream_of(file, stream)?;
+    match crc32fast::hash(&bytes) == stream.crc32 {
+        true => Ok(bytes),
+        false => Err("a checksum is wrong: it is damaged".to_string()),
     }
 }
 
@@ -211,7 +428,7 @@ fn checked(bytes: &[u8]) -> Result<&[u8], String> {
         return Err("it is not a snapshot".to_string());
     }
     let (body, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or_else(cut)?;
-    if body.len() < PREFIX_BYTES {
+    if body.len() < PREFIX_BYTES + LENGTH_BYTES {
         return Err(cut());
     }
     match crc32fast::hash(body) == u32::from_le_bytes(*checksum) {
@@ -232,6 +449,7 @@ fn cut() -> String {
 #[cfg(all(test, not(feature = "loom")))]
 pub(crate) mod tests {
     use super::*;
+    use std::ops::Range;
     use std::sync::Arc;
 
     use arrow::array::{Int64Array, StringArray};
@@ -251,7 +469,10 @@ pub(crate) mod tests {
         let table = StateTable {
             name: "groups".into(),
             input: 0,
-            parts: vec![rows.expect("two columns")],
+            parts: vec![StatePart {
+                number: None,
+                rows: rows.expect("two columns"),
+            }],
         };
         ShardSnapshot {
             epoch,
@@ -264,6 +485,7 @@ pub(crate) mod tests {
                         watermark: i64::MIN,
                         late_rows: 3,
                         tables: vec![table],
+                        kept: Vec::new(),
                     }),
                 },
                 NodeSnapshot {
@@ -286,30 +508,130 @@ pub(crate) mod tests {
     #[test]
     fn what_was_written_is_read() {
         let snapshot = sample(7);
-        let bytes = encode(&snapshot).expect("encoded");
-        assert_eq!(decode(&bytes).expect("decoded"), snapshot);
+        let bytes = encode_whole(&snapshot).expect("encoded");
+        assert_eq!(decode_whole(&bytes).expect("decoded"), snapshot);
     }
 
     #[test]
     fn bytes_that_were_cut_or_changed_anywhere_are_refused() {
-        let bytes = encode(&sample(7)).expect("encoded");
+        let bytes = encode_whole(&sample(7)).expect("encoded");
         for length in 0..bytes.len() {
-            assert!(decode(&bytes[..length]).is_err(), "cut at {length}");
+            assert!(decode_whole(&bytes[..length]).is_err(), "cut at {length}");
         }
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 1 << (at % 8);
-            assert!(decode(&changed).is_err(), "changed at {at}");
+            assert!(decode_whole(&changed).is_err(), "changed at {at}");
         }
     }
 
     #[test]
     fn a_snapshot_of_a_later_version_is_refused_by_its_number() {
-        let mut bytes = encode(&sample(7)).expect("encoded");
-        bytes[8] = 2;
+        let mut bytes = encode_whole(&sample(7)).expect("encoded");
+        bytes[8] = 9;
         let body = bytes.len() - CHECKSUM_BYTES;
         let checksum = crc32fast::hash(&bytes[..body]).to_le_bytes();
         bytes[body..].copy_from_slice(&checksum);
-        assert!(decode(&bytes).expect_err("refused").contains("version 2"));
+        assert!(decode_whole(&bytes).expect_err("refused").contains("version 9"));
+    }
+
+    fn numbered(rows: Range<i64>, number: PartNumber) -> StatePart {
+        let schema = Schema::new(vec![Field::new("key", DataType::Int64, true)]);
+        let keys = Arc::new(Int64Array::from_iter_values(rows));
+        StatePart {
+            number: Some(number),
+            rows: RecordBatch::try_new(Arc::new(schema), vec![keys]).expect("a column"),
+        }
+    }
+
+    /// A snapshot that brings these parts and keeps those.
+    fn growing(epoch: Epoch, new: Vec<StatePart>, kept: Vec<PartNumber>) -> ShardSnapshot {
+        let mut snapshot = sample(epoch);
+        let state = snapshot.operators[0].state.as_mut().expect("it holds state");
+        let mut empty = numbered(0..0, 0);
+        empty.number = None;
+        state.tables = vec![StateTable {
+            name: "groups".into(),
+            input: 0,
+            parts: [vec![empty], new].concat(),
+        }];
+        state.kept = kept;
+        snapshot
+    }
+
+    fn keys(snapshot: &ShardSnapshot) -> Vec<i64> {
+        let state = snapshot.operators[0].state.as_ref().expect("it holds state");
+        let mut keys: Vec<i64> = state.tables[0]
+            .parts
+            .iter()
+            .flat_map(|part| {
+                let column = part.rows.column(0);
+                let column = column.as_any().downcast_ref::<Int64Array>().expect("integers");
+                column.values().to_vec()
+            })
+            .collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    #[test]
+    fn kept_parts_lie_where_they_were_written_until_little_is_left_there() {
+        let mut catalog = Catalog::default();
+        let mut files: BTreeMap<Epoch, Buffer> = BTreeMap::new();
+        let mut write = |snapshot: &ShardSnapshot| {
+            let epoch = snapshot.epoch;
+            let mut read = |epoch: Epoch| Ok(files[&epoch].clone());
+            let encoded = encode(snapshot, epoch, &mut catalog, &mut read).expect("encoded");
+            assert_eq!(
+                encoded.crc32,
+                crc32fast::hash(&encoded.bytes[..encoded.bytes.len() - CHECKSUM_BYTES])
+            );
+            files.insert(epoch, Buffer::from(encoded.bytes));
+            let mut read = |epoch: Epoch| Ok(files[&epoch].clone());
+            let decoded = decode(&files[&epoch], &mut read).expect("decoded");
+            let refers: Vec<Epoch> = encoded.refers.into_iter().collect();
+            (keys(&decoded), refers, decode_whole(&files[&epoch]).is_ok())
+        };
+        let first = vec![numbered(0..100, 1), numbered(100..200, 2), numbered(200..1000, 3)];
+        assert_eq!(
+            write(&growing(1, first, vec![])),
+            ((0..1000).collect(), vec![], true)
+        );
+        let second = growing(2, vec![numbered(100..250, 4)], vec![1, 3]);
+        let all: Vec<i64> = (0..100).chain(100..250).chain(200..1000).collect();
+        let (mut sorted, kept) = (all.clone(), vec![1]);
+        sorted.sort_unstable();
+        assert_eq!(write(&second), (sorted, kept, false));
+        // Of the first file only the smallest part is left: it is copied.
+        let third = growing(3, vec![], vec![1, 4]);
+        assert_eq!(write(&third), ((0..250).collect(), vec![2], false));
+        let fourth = growing(4, vec![], vec![1]);
+        assert_eq!(write(&fourth), ((0..100).collect(), vec![3], false));
+    }
+
+    #[test]
+    fn a_kept_part_that_has_changed_is_refused() {
+        let mut catalog = Catalog::default();
+        let mut none = |_| Err("no file".to_string());
+        let first = growing(1, vec![numbered(0..100, 1)], vec![]);
+        let first = encode(&first, 1, &mut catalog, &mut none).expect("encoded").bytes;
+        let second = encode(&growing(2, vec![], vec![1]), 2, &mut catalog, &mut none);
+        let second = Buffer::from(second.expect("encoded").bytes);
+        let place = catalog.places(1)[0].stream;
+        for at in 0..first.len() {
+            let mut changed = first.clone();
+            changed[at] ^= 1 << (at % 8);
+            let changed = Buffer::from(changed);
+            let decoded = decode(&second, &mut |_| Ok(changed.clone()));
+            let is_in_part = (place.offset..place.offset + place.bytes).contains(&(at as u64));
+            assert_eq!(decoded.is_err(), is_in_part, "changed at {at}");
+            let cut = Buffer::from(&first[..at]);
+            let decoded = decode(&second, &mut |_| Ok(cut.clone()));
+            assert_eq!(
+                decoded.is_err(),
+                (at as u64) < place.offset + place.bytes,
+                "cut at {at}"
+            );
+        }
     }
 }

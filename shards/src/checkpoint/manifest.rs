@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::epoch::Epoch;
 
 /// The version of the manifest's format.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub struct Manifest {
     pub key_groups: usize,
     /// By shard, its file.
     pub files: Vec<FileEntry>,
+    /// Earlier epochs whose files hold parts of these.
+    pub refers: Vec<Epoch>,
     /// What the job keeps: name and layout.
     pub states: Vec<(String, String)>,
     /// The text of the job, for the reader's eyes.
@@ -135,6 +137,7 @@ pub(crate) mod tests {
             finished: false,
             key_groups: engine::state::hash::KEY_GROUPS,
             files: vec![FileEntry::new("shard-0.snapshot".into(), b"bytes")],
+            refers: vec![1, 2],
             states: vec![("q: sort 1".into(), "by time".into())],
             sql: "SELECT 1;".into(),
         }
@@ -156,10 +159,10 @@ pub(crate) mod tests {
 
     #[test]
     fn a_whole_file_of_another_epoch_is_not_taken_for_this_ones() {
-        use crate::checkpoint::codec::{encode, tests::sample};
+        use crate::checkpoint::codec::{encode_whole, tests::sample};
         let (mine, other) = (
-            encode(&sample(3)).expect("encoded"),
-            encode(&sample(4)).expect("encoded"),
+            encode_whole(&sample(3)).expect("encoded"),
+            encode_whole(&sample(4)).expect("encoded"),
         );
         let entry = FileEntry::new("shard-1.snapshot".into(), &mine);
         assert_eq!(entry.check(&mine), Ok(()));

@@ -1,12 +1,13 @@
 //! Checkpoints: what a shard hands over at the end of an epoch, how it lies in a file, and what to go on from.
 //!
-//! - [`codec`]: a shard's snapshot as bytes and back;
+//! - [`codec`]: a shard's snapshot as bytes and back, and [`catalog`]: where parts lie that a snapshot keeps;
 //! - [`manifest`]: what makes the files of an epoch one checkpoint;
 //! - [`recovery`]: from what lies in a directory, which epoch to restore and what to delete.
 //!
 //! **Invariant.** Nothing here reads or writes files: storage reads facts, a pure function decides, storage
 //! executes. An epoch exists once its manifest does, and the manifest is written last.
 
+pub mod catalog;
 pub mod codec;
 pub mod manifest;
 pub mod recovery;
@@ -65,6 +66,11 @@ pub trait SnapshotSink {
     /// # Errors
     /// It can take no more; the job stops with this message.
     fn take(&mut self, snapshot: ShardSnapshot) -> Result<(), ConnectorError>;
+
+    /// Whether a snapshot may keep parts of the one before, which the taker puts back before anybody reads it.
+    fn puts_back_kept_parts(&self) -> bool {
+        false
+    }
 }
 
 /// What a job goes on from: the snapshots of all shards that the job before ran on.

@@ -67,8 +67,14 @@ pub fn decide(facts: &[EpochFacts]) -> Recovery {
     }
 }
 
-/// Epochs that may be deleted once `committed` is durable: all that are not newer, but for the newest `kept`.
-pub fn superseded(epochs: &[Epoch], committed: Epoch, kept: usize) -> Vec<Epoch> {
+/// Epochs that may be deleted once `committed` is durable: all that are not newer, but for the newest `kept` and those
+/// whose files they keep parts in, as `refers` tells.
+pub fn superseded(
+    epochs: &[Epoch],
+    committed: Epoch,
+    kept: usize,
+    refers: impl Fn(Epoch) -> Vec<Epoch>,
+) -> Vec<Epoch> {
     assert!(kept > 0, "invariant: the committed epoch is kept");
     let mut older: Vec<Epoch> = epochs
         .iter()
@@ -76,7 +82,9 @@ pub fn superseded(epochs: &[Epoch], committed: Epoch, kept: usize) -> Vec<Epoch>
         .filter(|&epoch| epoch <= committed)
         .collect();
     older.sort_unstable_by_key(|&epoch| std::cmp::Reverse(epoch));
-    let mut gone: Vec<Epoch> = older.into_iter().skip(kept).collect();
+    let needed: Vec<Epoch> = older.iter().take(kept).flat_map(|&epoch| refers(epoch)).collect();
+    let gone = older.into_iter().skip(kept);
+    let mut gone: Vec<Epoch> = gone.filter(|epoch| !needed.contains(epoch)).collect();
     gone.sort_unstable();
     gone
 }
@@ -126,8 +134,11 @@ mod tests {
 
     #[test]
     fn old_epochs_go_once_a_newer_one_is_durable_and_newer_ones_when_an_older_one_is_restored() {
-        assert_eq!(superseded(&[1, 2, 3, 4, 9], 4, 2), [1, 2]);
-        assert_eq!(superseded(&[4], 4, 2), [0; 0]);
+        assert_eq!(superseded(&[1, 2, 3, 4, 9], 4, 2, |_| vec![]), [1, 2]);
+        assert_eq!(superseded(&[4], 4, 2, |_| vec![]), [0; 0]);
+        let refers = |epoch| if epoch == 3 { vec![1] } else { vec![2] };
+        assert_eq!(superseded(&[1, 2, 3, 4], 4, 2, refers), [0; 0]);
+        assert_eq!(superseded(&[1, 2, 3, 4, 5], 5, 2, refers), [1, 3]);
         assert_eq!(overtaken(&[3, 4, 9], 3), [4, 9]);
     }
 }

@@ -7,7 +7,7 @@
 
 use engine::operators::{Firing, Operator};
 use engine::plan::NodeId;
-use engine::snapshot::{OperatorSnapshot, Placement, StateReader, StateWriter, check_layout};
+use engine::snapshot::{OperatorSnapshot, PartNumber, Placement, StateReader, StateWriter, check_layout};
 use engine::time::WatermarkUs;
 
 use crate::checkpoint::{NodeSnapshot, Restore, ShardSnapshot, SnapshotSink, SourceSnapshot};
@@ -30,6 +30,8 @@ pub(super) struct Capture {
     cut: Option<Epoch>,
     /// The newest epoch handed over.
     epoch: Epoch,
+    /// The next number of a part that later snapshots may keep, if they may.
+    next_part: Option<PartNumber>,
 }
 
 /// An operator whose state is being written.
@@ -42,8 +44,12 @@ struct Writing {
 
 impl Capture {
     pub(super) fn new(snapshots: Option<Box<dyn SnapshotSink>>) -> Capture {
+        let keeps = snapshots
+            .as_ref()
+            .is_some_and(|taker| taker.puts_back_kept_parts());
         Capture {
             snapshots,
+            next_part: keeps.then_some(0),
             ..Capture::default()
         }
     }
@@ -72,7 +78,9 @@ impl Shard {
             "invariant: a barrier passes an operator once an epoch"
         );
         let started = clock.now();
-        let writing = begin_writing(id, &mut self.nodes[id])?;
+        let writer = StateWriter::numbering(self.capture.next_part);
+        let writing = begin_writing(id, &mut self.nodes[id], writer)?;
+        self.capture.next_part = writing.writer.next();
         self.capture.writing.push(writing);
         self.profile.record_snapshot(clock.now() - started);
         Ok(())
@@ -96,7 +104,10 @@ impl Shard {
             return Ok(());
         };
         let node = &mut self.nodes[writing.node];
-        if operator_of(node).record(&mut writing.writer)? == Firing::Done
+        writing.writer.number_from(self.capture.next_part);
+        let firing = operator_of(node).record(&mut writing.writer)?;
+        self.capture.next_part = writing.writer.next();
+        if firing == Firing::Done
             && let Some(written) = self.capture.writing.pop()
         {
             let state = written.writer.finish(written.watermark, written.late_rows);
@@ -318,8 +329,7 @@ impl Capture {
 }
 
 /// Begins to write what an operator holds, with the watermark that it has been told.
-fn begin_writing(id: NodeId, node: &mut Node) -> Result<Writing, ShardError> {
-    let mut writer = StateWriter::new();
+fn begin_writing(id: NodeId, node: &mut Node, mut writer: StateWriter) -> Result<Writing, ShardError> {
     operator_of(node).snapshot(&mut writer)?;
     Ok(Writing {
         node: id,
@@ -331,7 +341,7 @@ fn begin_writing(id: NodeId, node: &mut Node) -> Result<Writing, ShardError> {
 
 /// The tables of a new operator.
 fn layout_of(id: NodeId, node: &mut Node) -> Result<OperatorSnapshot, ShardError> {
-    let mut writing = begin_writing(id, node)?;
+    let mut writing = begin_writing(id, node, StateWriter::new())?;
     let rest = operator_of(node).record(&mut writing.writer)?;
     assert_eq!(rest, Firing::Done, "invariant: a new operator holds nothing");
     Ok(writing.writer.finish(writing.watermark, writing.late_rows))

@@ -4,11 +4,13 @@
 //! It follows the order of `runtime::checkpoints` on the product's own codec, manifest and decisions.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
+use arrow::buffer::Buffer;
 use engine::batch::Batch;
 use rand::rngs::SmallRng;
+use shards::checkpoint::catalog::Catalog;
 use shards::checkpoint::manifest::{FileEntry, Manifest, VERSION};
 use shards::checkpoint::recovery::{EpochFacts, EpochState, Recovery, decide, overtaken, superseded};
 use shards::checkpoint::{ShardSnapshot, SnapshotSink, codec};
@@ -32,6 +34,10 @@ impl SnapshotSink for Courier {
     fn take(&mut self, snapshot: ShardSnapshot) -> Result<(), ConnectorError> {
         self.0.borrow_mut().push(snapshot);
         Ok(())
+    }
+
+    fn puts_back_kept_parts(&self) -> bool {
+        true
     }
 }
 
@@ -131,6 +137,8 @@ pub struct Keeper {
     effects: VecDeque<Effect>,
     planned: Epoch,
     shards: usize,
+    /// By shard, what is known of its files in this run, and they themselves.
+    written: BTreeMap<usize, (Catalog, BTreeMap<Epoch, Buffer>)>,
 }
 
 /// What a run goes on from.
@@ -159,6 +167,7 @@ impl Keeper {
             effects: VecDeque::new(),
             planned: 0,
             shards: 0,
+            written: BTreeMap::new(),
         }
     }
 
@@ -171,6 +180,7 @@ impl Keeper {
         self.parts.clear();
         self.finished.clear();
         self.effects.clear();
+        self.written.clear();
         self.planned = 0;
         self.shards = shards;
         let found = match decide(&self.facts_for_recovery()) {
@@ -293,7 +303,11 @@ impl Keeper {
                     ));
                 }
                 self.committed = epoch;
-                self.delete(&superseded(&self.epochs(), epoch, 2));
+                let refers = |kept: Epoch| match self.planted {
+                    Some(Bug::KeptFileDeleted) => Vec::new(),
+                    _ => self.manifest(kept).map_or(Vec::new(), |manifest| manifest.refers),
+                };
+                self.delete(&superseded(&self.epochs(), epoch, 2, refers));
                 return Ok(Kept::Committed(epoch, snapshots));
             }
             Effect::DeleteBefore(epoch) => {
@@ -365,13 +379,18 @@ impl Keeper {
         if self.planted == Some(Bug::CollectedTooEarly) {
             self.effects.push_back(Effect::DeleteBefore(number));
         }
-        let mut files = Vec::new();
-        for (shard, snapshot) in &parts {
-            let bytes = codec::encode(snapshot).expect("invariant: simulated snapshots can be written");
+        let (mut files, mut refers) = (Vec::new(), BTreeSet::new());
+        for (&shard, snapshot) in &parts {
+            let (catalog, written) = self.written.entry(shard).or_default();
+            let mut read = |epoch: Epoch| Ok(written[&epoch].clone());
+            let encoded = codec::encode(snapshot, number, catalog, &mut read);
+            let encoded = encoded.expect("invariant: simulated snapshots can be written");
+            refers.extend(encoded.refers);
             let name = format!("shard-{shard}");
-            files.push(FileEntry::new(name.clone(), &bytes));
+            files.push(FileEntry::new(name.clone(), &encoded.bytes));
             let path = format!("{number:06}/{name}");
-            self.effects.push_back(Effect::Write(path.clone(), bytes));
+            written.insert(number, Buffer::from(encoded.bytes.as_slice()));
+            self.effects.push_back(Effect::Write(path.clone(), encoded.bytes));
             if self.planted != Some(Bug::FileNotSynced) {
                 self.effects.push_back(Effect::Sync(path));
             }
@@ -383,6 +402,7 @@ impl Keeper {
             finished: self.finished.len() == self.shards,
             key_groups: engine::state::hash::KEY_GROUPS,
             files,
+            refers: refers.into_iter().collect(),
             states: Vec::new(),
             sql: String::new(),
         };
@@ -437,19 +457,24 @@ impl Keeper {
         self.epochs().into_iter().map(facts).collect()
     }
 
+    fn manifest(&self, epoch: Epoch) -> Result<Manifest, String> {
+        let bytes = self.disk.read(&format!("{epoch:06}/manifest"));
+        Manifest::decode(bytes.ok_or("no manifest")?)
+    }
+
     fn read(&self, epoch: Epoch) -> Result<(Manifest, Vec<ShardSnapshot>), String> {
-        let manifest = self
-            .disk
-            .read(&format!("{epoch:06}/manifest"))
-            .ok_or("no manifest")?;
-        let manifest = Manifest::decode(manifest)?;
+        let manifest = self.manifest(epoch)?;
         let shard = |entry: &FileEntry| {
             let bytes = self
                 .disk
                 .read(&format!("{epoch:06}/{}", entry.name))
                 .ok_or("no file")?;
             entry.check(bytes)?;
-            codec::decode(bytes)
+            codec::decode(&Buffer::from(bytes), &mut |earlier| {
+                let file = self.disk.read(&format!("{earlier:06}/{}", entry.name));
+                file.map(Buffer::from)
+                    .ok_or_else(|| format!("no file of epoch {earlier}"))
+            })
         };
         let snapshots = manifest.files.iter().map(shard).collect::<Result<_, String>>()?;
         Ok((manifest, snapshots))

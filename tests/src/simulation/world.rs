@@ -348,9 +348,12 @@ impl World {
     fn courier(&self) -> Option<Box<dyn SnapshotSink>> {
         let courier: Box<dyn SnapshotSink> = Box::new(Courier(self.epochs.as_ref()?.handed_over.clone()));
         Some(match self.planted {
-            Some(bug @ (Bug::TableForgotten | Bug::RowForgotten | Bug::WatermarkTooHigh)) => {
-                Box::new(Forgetful::new(courier, bug))
-            }
+            Some(
+                bug @ (Bug::TableForgotten
+                | Bug::RowForgotten
+                | Bug::WatermarkTooHigh
+                | Bug::KeptThoughChanged),
+            ) => Box::new(Forgetful::new(courier, bug)),
             _ => courier,
         })
     }

@@ -1,5 +1,6 @@
-//! Snapshots written while work goes on: two equal operators get the same rows; one is written at once, the
-//! other a quantum at a time between rows, watermarks and flushes. Both must write the same and say the same.
+//! Snapshots written while work goes on: two equal operators get the same rows; one is written whole and at once,
+//! the other a quantum at a time between rows, watermarks and flushes, and without what it keeps. Both must write
+//! the same and say the same.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::operators::{Firing, Operator, Output};
 use crate::plan::{
     AggregateCall, GroupAggregateSpec, WindowAggregateSpec, WindowInput, WindowKind, WindowSpec,
 };
-use crate::snapshot::StateWriter;
+use crate::snapshot::{PartNumber, StateWriter};
 use crate::sql::statement::Emit;
 
 /// By table, its rows in any order.
@@ -61,15 +62,47 @@ fn window_aggregate(kind: WindowKind, keys: &[usize], calls: &[AggregateCall]) -
     Box::new(WindowAggregate::new(&spec, schema(), output).unwrap())
 }
 
-fn tables(writer: StateWriter) -> Tables {
-    let mut tables = Tables::new();
-    for table in writer.finish(0, 0).tables {
-        let rows = table.parts.iter().flat_map(texts);
-        let all: &mut Vec<Vec<String>> = tables.entry(table.name).or_default();
-        all.extend(rows);
-        all.sort();
+/// What snapshots brought, by the number under which later ones may keep it.
+#[derive(Default)]
+struct Brought {
+    parts: BTreeMap<PartNumber, Tables>,
+    /// Parts that the last snapshot kept, and rows that it brought.
+    kept: usize,
+    rows: usize,
+}
+
+impl Brought {
+    /// The tables of a snapshot, with what it keeps.
+    fn take(&mut self, writer: StateWriter) -> Tables {
+        let snapshot = writer.finish(0, 0);
+        let mut tables = Tables::new();
+        let mut parts = BTreeMap::<PartNumber, Tables>::new();
+        (self.kept, self.rows) = (snapshot.kept.len(), 0);
+        for number in snapshot.kept {
+            let kept = self
+                .parts
+                .remove(&number)
+                .expect("a kept part was brought before");
+            for (table, rows) in &kept {
+                tables.entry(table.clone()).or_default().extend(rows.clone());
+            }
+            parts.insert(number, kept);
+        }
+        for table in snapshot.tables {
+            let all = tables.entry(table.name.clone()).or_default();
+            for part in &table.parts {
+                let rows = texts(&part.rows);
+                all.extend(rows.clone());
+                self.rows += rows.len();
+                if let Some(number) = part.number {
+                    parts.entry(number).or_default().insert(table.name.clone(), rows);
+                }
+            }
+        }
+        self.parts = parts;
+        tables.values_mut().for_each(|rows| rows.sort());
+        tables
     }
-    tables
 }
 
 /// Does `work` to both; what they say must be the same.
@@ -93,15 +126,16 @@ fn advance(operator: &mut dyn Operator, watermark_us: i64, out: &mut Output) {
 }
 
 /// Feeds `batches`, with watermarks where `watermarks`, and writes snapshots between them; answers in how many
-/// quanta most of the second operator's was written.
+/// quanta most of the second operator's was written, and what its last one brought.
 fn check(
     mut operators: [Box<dyn Operator>; 2],
     batches: &[Batch],
     watermarks: bool,
     random: &mut SmallRng,
-) -> usize {
+) -> (usize, Brought) {
     let mut at_once: Option<Tables> = None;
-    let mut writer = StateWriter::new();
+    let mut brought = Brought::default();
+    let mut writer = StateWriter::numbering(Some(0));
     let (mut quanta, mut quanta_most) = (0, 0);
     for (number, batch) in (0..).zip(batches) {
         both(&mut operators, |operator, out| {
@@ -116,7 +150,20 @@ fn check(
             quanta += 1;
             if operators[1].record(&mut writer).unwrap() == Firing::Done {
                 quanta_most = quanta_most.max(quanta);
-                assert_eq!(at_once.take(), Some(tables(std::mem::take(&mut writer))));
+                let next = StateWriter::numbering(writer.next());
+                let written = brought.take(std::mem::replace(&mut writer, next));
+                let expected = at_once.take().expect("a snapshot is under way");
+                for (table, rows) in &expected {
+                    let found = &written[table];
+                    let missing: Vec<_> = rows.iter().filter(|row| !found.contains(row)).collect();
+                    let strange: Vec<_> = found.iter().filter(|row| !rows.contains(row)).collect();
+                    assert!(
+                        rows == found,
+                        "table {table} lacks {missing:?}, has {strange:?}; {} rows, not {}",
+                        found.len(),
+                        rows.len()
+                    );
+                }
             }
         }
         if at_once.is_none() && random.random_bool(0.3) {
@@ -124,7 +171,7 @@ fn check(
             let mut whole = StateWriter::new();
             operators[0].snapshot(&mut whole).unwrap();
             while operators[0].record(&mut whole).unwrap() == Firing::More {}
-            at_once = Some(tables(whole));
+            at_once = Some(Brought::default().take(whole));
             operators[1].snapshot(&mut writer).unwrap();
             quanta = 0;
         }
@@ -132,7 +179,7 @@ fn check(
             both(&mut operators, |operator, out| operator.flush(out).unwrap());
         }
     }
-    quanta_most
+    (quanta_most, brought)
 }
 
 fn cut_evenly(rows: &[Row], length: usize, has_ops: bool) -> Vec<Batch> {
@@ -197,15 +244,30 @@ fn windows_that_fire_before_they_are_written_are_in_the_snapshot() {
 #[test]
 fn a_state_that_changes_while_it_is_written_is_written_as_it_was() {
     let mut random = random(1);
-    let rows: Vec<Row> = (0..40_000)
-        .map(|_| Row {
-            number: Some(random.random_range(0..3 * RECORDED_GROUPS_MAX as i64)),
+    // All keys come; then those that came first are left alone.
+    let chunk = RECORDED_GROUPS_MAX as i64;
+    let mut rows = |keys: std::ops::Range<i64>, count: usize| -> Vec<Row> {
+        let row = |_| Row {
+            number: Some(random.random_range(keys.clone())),
             ..random_row(&mut random, 0)
-        })
-        .collect();
+        };
+        (0..count).map(row).collect()
+    };
+    let rows = [
+        rows(0..chunk, 20_000),
+        rows(0..3 * chunk, 20_000),
+        rows(2 * chunk..3 * chunk, 60_000),
+    ]
+    .concat();
     let calls = &plain_calls()[..3];
     let make = || group_aggregate(&[0], calls, false, Emit::Changes);
     let batches = cut_evenly(&rows, 1_000, false);
-    let quanta = check([make(), make()], &batches, false, &mut random);
+    let (quanta, last) = check([make(), make()], &batches, false, &mut super::model::random(1));
     assert!(quanta >= 3, "written in {quanta} quanta");
+    assert!(last.kept >= 1, "chunks that did not change are kept");
+    assert!(
+        last.rows < 2 * RECORDED_GROUPS_MAX,
+        "{} rows were written again",
+        last.rows
+    );
 }

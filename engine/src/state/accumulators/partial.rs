@@ -66,7 +66,7 @@ impl GroupState {
         first: usize,
         groups: &[GroupIndex],
     ) -> Result<(), ExecutionError> {
-        self.record_early(groups)?;
+        self.note_change(groups)?;
         let layout = Arc::clone(&self.layout);
         let mut column = first;
         for primitive in &layout.primitives {
@@ -150,7 +150,7 @@ impl GroupState {
         let mut groups = Vec::with_capacity(from.len());
         self.table.find_or_insert_from(&other.table, from, &mut groups);
         self.grow_sides();
-        self.record_early(&groups)?;
+        self.note_change(&groups)?;
         for primitive in &layout.primitives {
             if primitive.kind.words() == 0 {
                 self.combine_side(primitive, other, from, &groups);

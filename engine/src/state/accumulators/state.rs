@@ -15,7 +15,7 @@ use crate::state::accumulators::distinct::{DistinctSet, distinct_sets};
 use crate::state::accumulators::group_ids::GroupIds;
 use crate::state::accumulators::inputs::{Rows, Values, counted_rows, values_of};
 use crate::state::accumulators::layout::{AggregateLayout, Kind, Primitive};
-use crate::state::accumulators::recording::Recording;
+use crate::state::accumulators::recording::Recorder;
 use crate::state::accumulators::side::{
     Side, add_to_multiset, bytes_at, for_each_row, improve_bytes, ordered_value, update_others,
 };
@@ -33,8 +33,8 @@ pub struct GroupState {
     pub(crate) distinct: Vec<DistinctSet>,
     /// What DISTINCT sets know groups by, where groups are forgotten one at a time.
     ids: Option<GroupIds>,
-    /// A snapshot of it that is being written.
-    pub(super) recording: Option<Box<Recording>>,
+    /// Snapshots of it.
+    pub(super) recorder: Recorder,
 }
 
 impl GroupState {
@@ -66,7 +66,7 @@ impl GroupState {
         let distinct = distinct_sets(&layout, input, DataType::UInt32);
         GroupState {
             ids: None,
-            recording: None,
+            recorder: Recorder::default(),
             table: GroupTable::new(key, layout.initial.clone()),
             sides,
             distinct,
@@ -146,6 +146,7 @@ impl GroupState {
     /// Makes `group` a new one with the same key.
     pub fn reset(&mut self, group: GroupIndex) {
         self.assert_not_recorded();
+        self.forget_parts(&[group]);
         self.table.reset(group);
         self.sides.iter_mut().for_each(|side| side.reset(group));
         if let Some(ids) = &mut self.ids {
@@ -156,6 +157,7 @@ impl GroupState {
     /// Forgets `group`; the last one has its number from now on.
     pub fn remove(&mut self, group: GroupIndex) {
         self.assert_not_recorded();
+        self.forget_parts(&[group, self.len() as GroupIndex - 1]);
         self.table.remove(group);
         self.sides.iter_mut().for_each(|side| side.remove(group));
         if let Some(ids) = &mut self.ids {
@@ -193,7 +195,7 @@ impl GroupState {
         signs: Option<&[i64]>,
     ) -> Result<(), ExecutionError> {
         assert_eq!(batch.num_rows(), groups.len(), "invariant: one group per row");
-        self.record_early(groups)?;
+        self.note_change(groups)?;
         let layout = Arc::clone(&self.layout);
         let mut values = ValueCache::default();
         let mut last: Option<(&Primitive, Option<Vec<u32>>)> = None;
@@ -356,6 +358,7 @@ impl GroupState {
     /// Forgets all groups.
     pub fn clear(&mut self) {
         self.assert_not_recorded();
+        self.recorder = Recorder::default();
         self.table.clear();
         self.sides.iter_mut().for_each(Side::clear);
         self.distinct.iter_mut().for_each(DistinctSet::clear);

@@ -56,12 +56,14 @@ pub enum Bug {
     RestoredNotSynced,
     LostOutputStaysVisible,
     CollectedTooEarly,
+    KeptFileDeleted,
+    KeptThoughChanged,
     WakeUpLost,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 23] = [
+    pub const ALL: [Bug; 25] = [
         Bug::BarrierOvertakesRows,
         Bug::WatermarkOvertakesRows,
         Bug::PartialLostAtFlush,
@@ -84,6 +86,8 @@ impl Bug {
         Bug::RestoredNotSynced,
         Bug::LostOutputStaysVisible,
         Bug::CollectedTooEarly,
+        Bug::KeptFileDeleted,
+        Bug::KeptThoughChanged,
         Bug::WakeUpLost,
     ];
 
@@ -162,6 +166,14 @@ impl Bug {
             Bug::CollectedTooEarly => (
                 "collected-too-early",
                 "older epochs are deleted before the new one is durable",
+            ),
+            Bug::KeptFileDeleted => (
+                "kept-file-deleted",
+                "an older epoch is deleted though a newer one keeps parts in its files",
+            ),
+            Bug::KeptThoughChanged => (
+                "kept-though-changed",
+                "a snapshot keeps what was written of an operator before, though it has changed",
             ),
             Bug::WakeUpLost => ("wake-up-lost", "a shard that sleeps is not woken"),
         }
