@@ -76,10 +76,11 @@ fn spoil(state: &mut OperatorSnapshot, bug: Bug) {
             }
         }
         Bug::RowForgotten => {
-            if let Some(table) = state.tables.first_mut() {
-                if let Some(part) = table.parts.iter_mut().rfind(|part| part.rows.num_rows() > 0) {
-                    part.rows = part.rows.slice(0, part.rows.num_rows() - 1);
-                }
+            let parts = state.tables.first_mut().map(|table| &mut table.parts);
+            if let Some(part) =
+                parts.and_then(|parts| parts.iter_mut().rfind(|part| part.rows.num_rows() > 0))
+            {
+                part.rows = part.rows.slice(0, part.rows.num_rows() - 1);
             }
         }
         Bug::WatermarkTooHigh if state.watermark > WATERMARK_NONE => {
