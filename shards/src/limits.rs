@@ -13,6 +13,10 @@ engine::limits! {
     FILE_LIVE_SHARE: u64 = 2, "as the share of a snapshot file that is still kept",
         "what is left of the file is copied into the newest one",
         a_file_that_has_lost_most_of_its_parts_is_copied;
+    /// Bytes of memory that are kept for the next snapshot file of a shard.
+    SPARE_FILE_BYTES_MAX: usize = 64 << 20, "bytes kept for the next snapshot file",
+        "the memory of the file goes back, and the next takes some anew",
+        the_memory_of_a_file_serves_the_next_unless_it_is_large;
     /// Files of earlier epochs in which the parts of a shard's snapshot may lie.
     FILES_KEPT_MAX: usize = 16, "older files that a snapshot keeps parts in",
         "the smallest of them are copied into the newest one",

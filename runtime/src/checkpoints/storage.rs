@@ -134,6 +134,7 @@ impl Storage {
             bytes: encoded.bytes.len() as u64,
             crc32: encoded.crc32,
         };
+        catalog.give_back(encoded.bytes);
         Ok((entry, encoded.refers))
     }
 

@@ -11,7 +11,7 @@ use engine::snapshot::PartNumber;
 use serde::{Deserialize, Serialize};
 
 use crate::epoch::Epoch;
-use crate::limits::{FILE_LIVE_SHARE, FILES_KEPT_MAX};
+use crate::limits::{FILE_LIVE_SHARE, FILES_KEPT_MAX, SPARE_FILE_BYTES_MAX};
 
 /// Where the rows of one part lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,9 +42,24 @@ pub struct Catalog {
     parts: BTreeMap<PartNumber, Vec<Placed>>,
     /// By epoch, the length of its file.
     files: BTreeMap<Epoch, u64>,
+    /// Memory for the next file: fresh pages for each would cost as much as filling them.
+    spare: Vec<u8>,
 }
 
 impl Catalog {
+    /// Memory for a file, empty.
+    pub(super) fn take_spare(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.spare)
+    }
+
+    /// Takes the memory of a file back that has been stored.
+    pub fn give_back(&mut self, mut bytes: Vec<u8>) {
+        if bytes.capacity() <= SPARE_FILE_BYTES_MAX {
+            bytes.clear();
+            self.spare = bytes;
+        }
+    }
+
     /// Where part `number` lies.
     pub(super) fn places(&self, number: PartNumber) -> &[Placed] {
         let places = self.parts.get(&number);
@@ -115,6 +130,16 @@ mod tests {
         catalog.replace(1, 1_300, parts);
         assert!(catalog.worth_copying(&[1, 2]).is_empty());
         assert_eq!(catalog.worth_copying(&[2]), [1]);
+    }
+
+    #[test]
+    fn the_memory_of_a_file_serves_the_next_unless_it_is_large() {
+        let mut catalog = Catalog::default();
+        catalog.give_back(vec![1; 1_000]);
+        let spare = catalog.take_spare();
+        assert!(spare.is_empty() && spare.capacity() >= 1_000);
+        catalog.give_back(Vec::with_capacity(SPARE_FILE_BYTES_MAX + 1));
+        assert_eq!(catalog.take_spare().capacity(), 0);
     }
 
     #[test]

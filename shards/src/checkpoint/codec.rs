@@ -100,7 +100,7 @@ pub fn encode(
     catalog: &mut Catalog,
     read: ReadFile<'_>,
 ) -> Result<Encoded, String> {
-    let mut file = FileWriter::new(epoch);
+    let mut file = FileWriter::new(epoch, catalog.take_spare());
     let states = snapshot.operators.iter().flat_map(|operator| &operator.state);
     let kept: Vec<PartNumber> = states.flat_map(|state| state.kept.iter().copied()).collect();
     let copied = catalog.worth_copying(&kept);
@@ -166,10 +166,11 @@ struct FileWriter {
 }
 
 impl FileWriter {
-    fn new(epoch: Epoch) -> FileWriter {
+    fn new(epoch: Epoch, bytes: Vec<u8>) -> FileWriter {
+        assert!(bytes.is_empty(), "invariant: spare memory is empty");
         let mut file = FileWriter {
             epoch,
-            bytes: Vec::new(),
+            bytes,
             checksum: crc32fast::Hasher::new(),
             parts: BTreeMap::new(),
             refers: BTreeSet::new(),
