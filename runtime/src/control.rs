@@ -175,10 +175,14 @@ impl<'a> Control<'a> {
         let coordinator = self.coordinator.as_mut();
         let coordinator = coordinator.expect("invariant: shards hand parts over where somebody takes them");
         if let Err(message) = coordinator.take(snapshot) {
-            self.ending.failure.get_or_insert((shard, Failure::Job(message)));
-            self.coordinator = None;
-            self.view.abort();
+            self.give_up_epochs(shard, message);
         }
+    }
+
+    fn give_up_epochs(&mut self, shard: usize, message: String) {
+        self.ending.failure.get_or_insert((shard, Failure::Job(message)));
+        self.coordinator = None;
+        self.view.abort();
     }
 
     fn take(&mut self, event: Event) {
@@ -238,6 +242,9 @@ impl<'a> Control<'a> {
         let now = self.clock.elapsed();
         if self.line.is_due(now) {
             self.line.renew(&self.view.progress(), now, self.clock.wall_us());
+        }
+        if let Some(Err(message)) = self.coordinator.as_ref().map(Coordinator::keep_lock) {
+            self.give_up_epochs(0, message);
         }
         if self.ending.stopped_by.is_none()
             && let Some(coordinator) = &mut self.coordinator

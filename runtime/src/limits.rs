@@ -47,6 +47,18 @@ engine::limits! {
     EPOCHS_KEPT: usize = 2, "checkpoints kept",
         "the oldest is deleted",
         old_checkpoints_are_deleted_and_a_directory_has_one_user;
+    /// A lock in an object store whose holder is on another machine is free once it was not renewed for so long.
+    LEASE_MS: u64 = 60_000, "ms that a lock in an object store holds",
+        "another process may take the checkpoints over",
+        a_lock_is_free_once_it_was_silent_for_a_whole_lease;
+    /// Larger files go to an object store in parts of this size.
+    UPLOAD_PART_BYTES: usize = 16 << 20, "bytes of a part of an upload",
+        "the file goes to the object store in several parts",
+        a_large_file_goes_up_in_parts;
+    /// Parts of a file that are under way to an object store at once.
+    UPLOAD_PARTS_MAX: usize = 4, "parts of an upload under way",
+        "the next part waits for one of them",
+        a_large_file_goes_up_in_parts;
     /// The shortest interval between two dumps of the histograms.
     HISTOGRAM_INTERVAL_MS_MIN: u64 = 100, "ms between two dumps of histograms, at least",
         "a shorter interval is refused",

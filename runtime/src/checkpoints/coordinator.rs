@@ -64,6 +64,14 @@ impl Coordinator {
         self.recovered.interval
     }
 
+    /// Tells other processes that the job still uses its checkpoints; called now and then.
+    ///
+    /// # Errors
+    /// Another process has taken them over.
+    pub fn keep_lock(&self) -> Result<(), String> {
+        self.recovered.storage.keep_lock()
+    }
+
     /// Whether every part that was handed over belongs to an epoch that is committed.
     pub fn is_settled(&self) -> bool {
         self.parts.is_empty()

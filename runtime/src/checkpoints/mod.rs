@@ -1,15 +1,16 @@
-//! Checkpoints of a job: where they lie ([`storage`]), what a job goes on from ([`Recovered`]), and the epochs
+//! Checkpoints of a job: where they lie ([`storage`] over [`files`]), what a job goes on from ([`Recovered`]), and the epochs
 //! of the running job ([`coordinator`]).
 //!
 //! **Invariant.** All of it runs on the control thread: a shard hands its snapshot over and goes on.
 
 pub mod coordinator;
+pub mod files;
 pub mod storage;
 
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,10 +28,13 @@ use storage::Storage;
 /// How often an epoch ends unless told otherwise.
 pub const INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often the newest epoch is looked for again where another process has just written one.
+const CLAIMS_MAX: usize = 3;
+
 /// What the command line says about checkpoints.
 #[derive(Clone, Debug, Default)]
 pub struct CheckpointOptions {
-    /// Their directory; comes before the job's own setting.
+    /// Their directory, or the URL of a place in an object store; comes before the job's own setting.
     pub directory: Option<PathBuf>,
     /// How often an epoch ends; comes before the job's own setting.
     pub interval: Option<Duration>,
@@ -88,16 +92,37 @@ impl CheckpointOptions {
             sql: self.sql.clone(),
             storage,
         };
-        match decide(&recovered.storage.facts()?) {
-            Recovery::Fresh => {}
-            Recovery::Refuse { damaged } => return Err(refusal(&directory.display().to_string(), &damaged)),
+        for _ in 0..CLAIMS_MAX {
+            self.recover(&mut recovered, &directory)?;
+            // Behind the last epoch of a job none comes.
+            if recovered.finished || recovered.storage.claim_behind(recovered.epoch)? {
+                return Ok(Some(recovered));
+            }
+        }
+        Err(format!(
+            "another process writes checkpoints into {}; stop it first",
+            directory.display()
+        ))
+    }
+
+    /// Chooses the epoch to go on from.
+    fn recover(&self, recovered: &mut Recovered, directory: &Path) -> Result<(), String> {
+        let (facts, whole) = recovered.storage.facts()?;
+        match decide(&facts) {
+            Recovery::Fresh => Ok(()),
+            Recovery::Refuse { damaged } => Err(refusal(&directory.display().to_string(), &damaged)),
             Recovery::Restore { epoch, damaged } => {
                 for (epoch, what) in damaged {
                     tell(&format!(
                         "warning: checkpoint {epoch} is damaged and is passed over: {what}"
                     ));
                 }
-                let (manifest, shards) = recovered.storage.read(epoch)?;
+                let (manifest, shards) =
+                    whole.expect("invariant: an epoch that is found whole has been read");
+                assert_eq!(
+                    manifest.epoch, epoch,
+                    "invariant: the newest whole epoch is chosen"
+                );
                 recovered.storage.make_durable(&manifest)?;
                 recovered.epoch = epoch;
                 recovered.finished = manifest.finished;
@@ -106,9 +131,9 @@ impl CheckpointOptions {
                 recovered.restore = Some(Restore {
                     shards: Arc::new(shards),
                 });
+                Ok(())
             }
         }
-        Ok(Some(recovered))
     }
 
     /// The snapshots without the operators that changed, where that is allowed.

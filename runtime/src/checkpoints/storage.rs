@@ -1,91 +1,89 @@
-//! The directory of checkpoints: `epoch-<n>/shard-<i>.snapshot`, and `epoch-<n>/manifest`, which is written last.
+//! The checkpoints of a job: `epoch-<n>/shard-<i>.snapshot`, and `epoch-<n>/manifest`, which is written last.
 //!
-//! **Invariant.** A manifest is there only behind the files that it names: they are written and synced first,
-//! then the manifest is written under another name, synced, renamed, and the directories are synced. One
-//! process at a time uses a directory.
+//! **Invariant.** A manifest is there only behind the files that it names. One process at a time uses a directory.
+//! How both are kept is the business of [`super::files`].
+
+use std::path::Path;
 
 use crate::limits::EPOCHS_KEPT;
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
 
 use arrow::buffer::Buffer;
-use rustix::fs::FlockOperation;
 use shards::checkpoint::catalog::Catalog;
 use shards::checkpoint::manifest::{FileEntry, Manifest};
 use shards::checkpoint::recovery::{EpochFacts, EpochState, overtaken, superseded};
 use shards::checkpoint::{ShardSnapshot, codec};
 use shards::epoch::Epoch;
 
+use super::files::local::LocalFiles;
+use super::files::location::Location;
+use super::files::objects::ObjectFiles;
+use super::files::{Files, Unreadable};
+
 const MANIFEST: &str = "manifest";
-const LOCK: &str = "lock";
 const EPOCH_PREFIX: &str = "epoch-";
 
-/// An open directory.
+/// An epoch that is whole: its manifest, and the snapshots of all shards.
+pub type Whole = (Manifest, Vec<ShardSnapshot>);
+
+/// The checkpoints of a job, open.
 #[derive(Debug)]
 pub struct Storage {
-    directory: PathBuf,
-    /// Locked while the process lives.
-    _lock: File,
+    files: Box<dyn Files>,
 }
 
 impl Storage {
-    /// Creates the directory where it is missing, and locks it.
+    /// Opens a directory, which is created where it is missing, or a place in an object store by its URL, and locks it.
     ///
     /// # Errors
-    /// It cannot be created, or another process uses it.
-    pub fn open(directory: &Path) -> Result<Storage, String> {
-        let failed = |error: &dyn std::fmt::Display| {
-            format!(
-                "cannot use the checkpoint directory {}: {error}",
-                directory.display()
-            )
+    /// It cannot be used, or another process uses it.
+    pub fn open(place: &Path) -> Result<Storage, String> {
+        let failed =
+            |error: String| format!("cannot use the checkpoint directory {}: {error}", place.display());
+        // A URL that is refused may hold a secret.
+        let location =
+            Location::parse(place).map_err(|error| format!("cannot use --checkpoint-dir: {error}"))?;
+        let files: Box<dyn Files> = match location {
+            Location::Directory(path) => Box::new(LocalFiles::open(&path).map_err(failed)?),
+            Location::Objects(location) => Box::new(ObjectFiles::open(&location).map_err(failed)?),
         };
-        fs::create_dir_all(directory).map_err(|error| failed(&error))?;
-        let lock = File::options()
-            .create(true)
-            .append(true)
-            .open(directory.join(LOCK))
-            .map_err(|error| failed(&error))?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Storage {
-                directory: directory.to_path_buf(),
-                _lock: lock,
-            }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(failed(&"another job is running with it")),
-            Err(error) => Err(failed(&error)),
+        Ok(Storage::over(files))
+    }
+
+    /// Checkpoints in files that are open.
+    pub(super) fn over(files: Box<dyn Files>) -> Storage {
+        Storage { files }
+    }
+
+    /// What lies in it, epoch by epoch, from the newest down to the first that is whole, with what that one holds:
+    /// nobody goes on from an older one, so they are not read.
+    ///
+    /// # Errors
+    /// It cannot be listed, or an object store does not say what lies in it.
+    pub fn facts(&self) -> Result<(Vec<EpochFacts>, Option<Whole>), String> {
+        let mut facts = Vec::new();
+        for epoch in self.epochs()?.into_iter().rev() {
+            let (state, whole) = self.state(epoch)?;
+            facts.push(EpochFacts { epoch, state });
+            if whole.is_some() {
+                return Ok((facts, whole));
+            }
         }
+        Ok((facts, None))
     }
 
-    /// What lies in it, epoch by epoch.
-    ///
-    /// # Errors
-    /// It cannot be listed.
-    pub fn facts(&self) -> Result<Vec<EpochFacts>, String> {
-        let facts = |epoch: Epoch| EpochFacts {
-            epoch,
-            state: match self.manifest(epoch) {
-                Ok(None) => EpochState::Unfinished,
-                Ok(Some(manifest)) => match self.shards(&manifest) {
-                    Ok(_) => EpochState::Whole,
-                    Err(what) => EpochState::Damaged(what),
-                },
-                Err(what) => EpochState::Damaged(what),
-            },
+    /// A store that does not answer says nothing of an epoch: it must not be passed over for an older one.
+    fn state(&self, epoch: Epoch) -> Result<(EpochState, Option<Whole>), String> {
+        let read = |manifest: Option<Manifest>| match manifest {
+            None => Ok(None),
+            Some(manifest) => self.shards(&manifest).map(|shards| Some((manifest, shards))),
         };
-        Ok(self.epochs()?.into_iter().map(facts).collect())
-    }
-
-    /// The manifest and the snapshots of an epoch that is whole.
-    ///
-    /// # Errors
-    /// It is not.
-    pub fn read(&self, epoch: Epoch) -> Result<(Manifest, Vec<ShardSnapshot>), String> {
-        let manifest = self.manifest(epoch)?;
-        let manifest = manifest.ok_or_else(|| format!("checkpoint {epoch} has no manifest"))?;
-        let shards = self.shards(&manifest)?;
-        Ok((manifest, shards))
+        match self.manifest(epoch).and_then(read) {
+            Ok(None) => Ok((EpochState::Unfinished, None)),
+            Ok(Some(whole)) => Ok((EpochState::Whole, Some(whole))),
+            Err(Unreadable::Damaged(what)) => Ok((EpochState::Damaged(what), None)),
+            Err(Unreadable::Unreachable(what)) => Err(self.failed("read", epoch, "", &what)),
+        }
     }
 
     /// Makes an epoch durable that was found whole. The process that wrote it may have ended between giving the
@@ -94,19 +92,39 @@ impl Storage {
     /// # Errors
     /// The file system refuses.
     pub fn make_durable(&self, manifest: &Manifest) -> Result<(), String> {
-        let directory = self.directory_of(manifest.epoch);
+        let directory = name_of(manifest.epoch);
         let names = manifest.files.iter().map(|entry| entry.name.as_str());
-        let write = || {
-            for name in names.chain([MANIFEST]) {
-                sync(&directory.join(name))?;
-            }
-            sync(&directory)?;
-            sync(&self.directory)
-        };
-        write().map_err(|error: std::io::Error| {
+        let names: Vec<&str> = names.chain([MANIFEST]).collect();
+        let durable = self.files.make_durable(&directory, &names);
+        durable.map_err(|error| {
             format!(
                 "cannot make the checkpoint {} durable: {error}",
-                directory.display()
+                self.files.describe(&directory, "")
+            )
+        })
+    }
+
+    /// Makes sure that no process that was thought gone commits an epoch behind `restored`, which is what the facts
+    /// said; false = one has since, and the facts are others.
+    ///
+    /// # Errors
+    /// It cannot be found out.
+    pub fn claim_behind(&self, restored: Epoch) -> Result<bool, String> {
+        let epoch = restored + 1;
+        let claimed = self.files.claim(&name_of(epoch), MANIFEST);
+        claimed.map_err(|error| self.failed("begin", epoch, MANIFEST, &error))
+    }
+
+    /// Tells other processes that this one still uses the directory; called now and then.
+    ///
+    /// # Errors
+    /// Another process has taken it over.
+    pub fn keep_lock(&self) -> Result<(), String> {
+        let kept = self.files.keep_lock();
+        kept.map_err(|error| {
+            format!(
+                "cannot go on with the checkpoints in {}: {error}",
+                self.files.describe("", "")
             )
         })
     }
@@ -121,14 +139,11 @@ impl Storage {
         snapshot: &ShardSnapshot,
         catalog: &mut Catalog,
     ) -> Result<(FileEntry, BTreeSet<Epoch>), String> {
-        let directory = self.directory_of(epoch);
-        let name = format!("shard-{}.snapshot", snapshot.shard);
-        let path = directory.join(&name);
-        let mut read = |earlier| self.earlier(earlier, &name);
+        let name = self.files.own_name(&format!("shard-{}.snapshot", snapshot.shard));
+        let mut read = |earlier| self.earlier(earlier, &name).map_err(Unreadable::said);
         let encoded = codec::encode(snapshot, epoch, catalog, &mut read)?;
-        fs::create_dir_all(&directory)
-            .and_then(|()| write_durably(&path, &encoded.bytes))
-            .map_err(|error| format!("cannot write the checkpoint {}: {error}", path.display()))?;
+        let written = self.files.write(&name_of(epoch), &name, &encoded.bytes);
+        written.map_err(|error| self.failed("write", epoch, &name, &error))?;
         let entry = FileEntry {
             name,
             bytes: encoded.bytes.len() as u64,
@@ -143,16 +158,9 @@ impl Storage {
     /// # Errors
     /// The file system refuses.
     pub fn write_manifest(&self, manifest: &Manifest) -> Result<(), String> {
-        let directory = self.directory_of(manifest.epoch);
-        let (path, hidden) = (directory.join(MANIFEST), directory.join(".manifest"));
-        let write = || {
-            sync(&directory)?;
-            write_durably(&hidden, &manifest.encode())?;
-            fs::rename(&hidden, &path)?;
-            sync(&directory)?;
-            sync(&self.directory)
-        };
-        write().map_err(|error| format!("cannot write the checkpoint {}: {error}", path.display()))
+        let epoch = manifest.epoch;
+        let written = self.files.publish(&name_of(epoch), MANIFEST, &manifest.encode());
+        written.map_err(|error| self.failed("write", epoch, MANIFEST, &error))
     }
 
     /// Deletes what `committed` has made superfluous.
@@ -176,79 +184,83 @@ impl Storage {
         self.delete(&overtaken(&self.epochs()?, restored))
     }
 
+    /// A manifest goes first: without it the epoch does not exist, however much of it is left.
     fn delete(&self, epochs: &[Epoch]) -> Result<(), String> {
         for &epoch in epochs {
-            let directory = self.directory_of(epoch);
-            let failed = |error| format!("cannot delete the checkpoint {}: {error}", directory.display());
-            // Without its manifest it does not exist, however much of it is left.
-            match fs::remove_file(directory.join(MANIFEST)) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
-                _ => fs::remove_dir_all(&directory).map_err(failed)?,
-            }
+            let deleted = self.files.delete(&name_of(epoch), MANIFEST);
+            deleted.map_err(|error| self.failed("delete", epoch, "", &error))?;
         }
         Ok(())
     }
 
     fn epochs(&self) -> Result<Vec<Epoch>, String> {
-        let failed = |error| {
+        let names = self.files.directories().map_err(|error| {
             format!(
                 "cannot list the checkpoints in {}: {error}",
-                self.directory.display()
+                self.files.describe("", "")
             )
-        };
-        let mut epochs = Vec::new();
-        for entry in fs::read_dir(&self.directory).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_prefix(EPOCH_PREFIX));
-            epochs.extend(number.and_then(|number| number.parse::<Epoch>().ok()));
-        }
+        })?;
+        let numbers = names.iter().filter_map(|name| name.strip_prefix(EPOCH_PREFIX));
+        let mut epochs: Vec<Epoch> = numbers.filter_map(|number| number.parse().ok()).collect();
         epochs.sort_unstable();
         Ok(epochs)
     }
 
-    fn manifest(&self, epoch: Epoch) -> Result<Option<Manifest>, String> {
-        let bytes = match fs::read(self.directory_of(epoch).join(MANIFEST)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            bytes => bytes.map_err(|error| format!("the manifest cannot be read: {error}"))?,
+    fn manifest(&self, epoch: Epoch) -> Result<Option<Manifest>, Unreadable> {
+        let bytes = self.files.read(&name_of(epoch), MANIFEST);
+        let Some(bytes) = bytes.map_err(|error| error.about("the manifest"))? else {
+            return Ok(None);
         };
-        let manifest = Manifest::decode(&bytes)?;
+        let manifest = Manifest::decode(&bytes).map_err(Unreadable::Damaged)?;
         match manifest.epoch == epoch {
             true => Ok(Some(manifest)),
-            false => Err(format!("the manifest is that of epoch {}", manifest.epoch)),
+            false => Err(Unreadable::Damaged(format!(
+                "the manifest is that of epoch {}",
+                manifest.epoch
+            ))),
         }
     }
 
-    fn shards(&self, manifest: &Manifest) -> Result<Vec<ShardSnapshot>, String> {
-        let directory = self.directory_of(manifest.epoch);
-        let shard = |entry: &FileEntry| {
-            let path = directory.join(&entry.name);
-            let bytes = fs::read(path).map_err(|error| format!("{} cannot be read: {error}", entry.name))?;
-            entry.check(&bytes)?;
-            let mut read = |earlier| self.earlier(earlier, &entry.name);
-            codec::decode(&Buffer::from(bytes), &mut read).map_err(|what| format!("{}: {what}", entry.name))
+    fn shards(&self, manifest: &Manifest) -> Result<Vec<ShardSnapshot>, Unreadable> {
+        let shards = manifest.files.iter();
+        shards.map(|entry| self.shard(manifest.epoch, entry)).collect()
+    }
+
+    fn shard(&self, epoch: Epoch, entry: &FileEntry) -> Result<ShardSnapshot, Unreadable> {
+        let damaged = |what: String| Unreadable::Damaged(format!("{}: {what}", entry.name));
+        let bytes = self.files.read(&name_of(epoch), &entry.name);
+        let bytes = bytes.map_err(|error| error.about(&entry.name))?;
+        let bytes = bytes.ok_or_else(|| damaged("it is not there".to_owned()))?;
+        entry.check(&bytes).map_err(Unreadable::Damaged)?;
+        let mut unreachable = None;
+        let mut read = |earlier| {
+            self.earlier(earlier, &entry.name).map_err(|error| {
+                if let Unreadable::Unreachable(_) = &error {
+                    unreachable = Some(error.clone());
+                }
+                error.said()
+            })
         };
-        manifest.files.iter().map(shard).collect()
+        let decoded = codec::decode(&Buffer::from(bytes), &mut read);
+        decoded.map_err(|what| unreachable.unwrap_or_else(|| damaged(what)))
     }
 
     /// The file of that name of an earlier epoch.
-    fn earlier(&self, epoch: Epoch, name: &str) -> Result<Buffer, String> {
-        let path = self.directory_of(epoch).join(name);
-        let read = fs::read(&path).map(Buffer::from);
-        read.map_err(|error| format!("{} cannot be read: {error}", path.display()))
+    fn earlier(&self, epoch: Epoch, name: &str) -> Result<Buffer, Unreadable> {
+        let said = self.files.describe(&name_of(epoch), name);
+        let bytes = self.files.read(&name_of(epoch), name);
+        let bytes = bytes.map_err(|error| error.about(&said))?;
+        let missing = || Unreadable::Damaged(format!("{said} is not there"));
+        Ok(Buffer::from(bytes.ok_or_else(missing)?))
     }
 
-    fn directory_of(&self, epoch: Epoch) -> PathBuf {
-        self.directory.join(format!("{EPOCH_PREFIX}{epoch:010}"))
+    fn failed(&self, verb: &str, epoch: Epoch, name: &str, error: &str) -> String {
+        let path = self.files.describe(&name_of(epoch), name);
+        format!("cannot {verb} the checkpoint {path}: {error}")
     }
 }
 
-fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// Makes the bytes of a file durable, or the names in a directory.
-fn sync(path: &Path) -> std::io::Result<()> {
-    File::open(path)?.sync_all()
+/// The directory of an epoch.
+fn name_of(epoch: Epoch) -> String {
+    format!("{EPOCH_PREFIX}{epoch:010}")
 }

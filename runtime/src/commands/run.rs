@@ -55,8 +55,8 @@ pub(super) struct RunArguments {
     /// How often, beside at the end and on SIGUSR1
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     histogram_interval: Duration,
-    /// Take checkpoints into this directory, and go on from the newest one in it
-    #[arg(long, value_name = "DIR")]
+    /// Take checkpoints into this directory, or object store (s3://, gs://, az://), and go on from the newest one
+    #[arg(long, value_name = "DIR_OR_URL")]
     checkpoint_dir: Option<PathBuf>,
     /// How often [default: 1s]
     #[arg(long, value_name = "DURATION", value_parser = parse_interval)]

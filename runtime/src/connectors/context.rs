@@ -191,12 +191,6 @@ impl ConnectorContext {
         let mut notes = Vec::new();
         for (name, source) in &self.sources {
             match source {
-                PreparedSource::Filesystem(table) if table.follow.is_some() => {
-                    return Err(ConnectorError::new(format!(
-                        "table '{name}' follows its files, which checkpoints do not cover yet; leave out \
-                         'source.monitor-interval', or run without checkpoints"
-                    )));
-                }
                 PreparedSource::Memory(_) => {
                     return Err(ConnectorError::new(format!(
                         "table '{name}' lies in memory, which checkpoints do not cover; run without them"

@@ -1,51 +1,32 @@
 //! Files that are followed (`source.monitor-interval`): appended lines and new files appear, a
-//! partly written last line waits, a rotated or truncated file is read anew.
+//! partly written last line waits; how one of them is read is [`super::followed_file`]'s.
 //!
-//! A file belongs to the shard that the hash of its name says, whole; where event time is derived, all
+//! A file belongs whole to the shard that its inode says, whatever its name; where event time is derived, all
 //! belong to one shard, which alone can tell that one file stands still while another grows. Each file is a
 //! split; one that has been at its end for a whole interval, while another is active, no longer holds
 //! time back, and comes back as a new split when it grows.
 //!
-//! **Invariant.** A line is delivered once its line break is there, and exactly once while its
-//! file lives; a poll reads at most one block.
+//! **Invariant.** A file that was renamed is read on and not again, also by the job that goes on from a snapshot, on
+//! any number of shards.
 
-use std::fs::File;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::plan::SourceSpec;
 use shards::clock::Nanos;
-use shards::connector::{ConnectorError, Source, SourcePoll, SourceStatistics, SplitId};
+use shards::connector::{ConnectorError, Source, SourcePoll, SourceStatistics, SplitId, SplitPosition};
 
 use super::compression::Compression;
+use super::followed_file::{FollowedFile, FollowedPosition, Identity, hash};
 use super::source::path_metadata;
 use super::{FilesystemTable, Following};
 use crate::connectors::decoding::TextRows;
 use crate::connectors::ingest::IngestLayout;
-use crate::connectors::records::{RECORD_BYTES_MAX, count_lines, record_too_long};
+use crate::connectors::records::count_lines;
 
-/// Bytes asked for in one read.
-const READ_BYTES: usize = 256 << 10;
-
-/// One file.
-#[derive(Debug)]
-struct FollowedFile {
-    path: PathBuf,
-    file: File,
-    inode: u64,
-    /// Everything before is delivered; a line starts here.
-    offset: u64,
-    /// The number of that line.
-    line: u64,
-    header: Box<[u8]>,
-    /// Set while the file is one of the source's splits.
-    split: Option<SplitId>,
-    /// Read to its end since the last look.
-    at_end: bool,
-    /// It was at its end at the last look already.
-    was_at_end: bool,
-}
+/// A file that lost its name is kept open for so long after the last line: its writer may not know yet.
+const RENAMED_PATIENCE: Nanos = 10_000_000_000;
 
 /// The files of one shard.
 #[derive(Debug)]
@@ -100,42 +81,69 @@ impl FollowedFiles {
             bytes: 0,
             table,
         };
-        part.look()?;
+        part.look(0)?;
         Ok(part)
     }
 
-    /// Looks for new, rotated, truncated and removed files, and for files that grew.
-    fn look(&mut self) -> Result<(), ConnectorError> {
+    /// Looks for new, renamed, truncated and removed files, and for files that grew.
+    fn look(&mut self, now: Nanos) -> Result<(), ConnectorError> {
         // A directory that is gone for a moment is looked at again later.
-        let paths = self.following.pattern.list().unwrap_or_default();
-        for path in &paths {
-            if !self.is_mine(path) || self.files.iter().any(|known| known.path == *path) {
-                continue;
-            }
-            if Compression::of_path(path) != Compression::None {
-                tracing::warn!(
-                    "{} is compressed and cannot be followed: it is left out",
-                    path.display()
-                );
-                continue;
-            }
-            let split = self.new_split();
-            self.files.push(FollowedFile::open(path, split)?);
+        if let Ok(paths) = self.following.pattern.list() {
+            self.meet(&paths, now)?;
         }
         for file in &mut self.files {
             file.look_again();
+            if !file.at_end {
+                file.gone_since = file.gone_since.map(|_| now);
+            }
         }
-        self.retire(&paths);
+        self.retire(now);
         self.next = 0;
         Ok(())
     }
 
-    fn is_mine(&self, path: &Path) -> bool {
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy())
-            .unwrap_or_default();
-        name_hash(&name) % self.readers as u64 == self.shard as u64
+    /// Opens files that are new, and notes which of the others are renamed or gone.
+    fn meet(&mut self, paths: &[PathBuf], now: Nanos) -> Result<(), ConnectorError> {
+        let known: BTreeMap<Identity, usize> = self.files.iter().map(|file| file.identity).zip(0..).collect();
+        let mut met = BTreeSet::new();
+        for path in paths {
+            let identity = match Identity::of_path(path) {
+                Ok(identity) if self.is_mine(identity.inode) => identity,
+                // Another's, or gone again.
+                _ => continue,
+            };
+            if !met.insert(identity) {
+                continue;
+            }
+            match known.get(&identity) {
+                Some(&index) => self.files[index].path.clone_from(path),
+                None => self.open(path)?,
+            }
+        }
+        for file in &mut self.files {
+            file.gone_since = match met.contains(&file.identity) {
+                true => None,
+                false => file.gone_since.or(Some(now)),
+            };
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, path: &Path) -> Result<(), ConnectorError> {
+        if Compression::of_path(path) != Compression::None {
+            tracing::warn!(
+                "{} is compressed and cannot be followed: it is left out",
+                path.display()
+            );
+            return Ok(());
+        }
+        let split = self.new_split();
+        self.files.push(FollowedFile::open(path, split)?);
+        Ok(())
+    }
+
+    fn is_mine(&self, inode: u64) -> bool {
+        hash(&inode.to_le_bytes()) % self.readers as u64 == self.shard as u64
     }
 
     fn new_split(&mut self) -> SplitId {
@@ -144,10 +152,11 @@ impl FollowedFiles {
     }
 
     /// Forgets files that are gone, and lets files that stand still no longer hold time back.
-    fn retire(&mut self, paths: &[PathBuf]) {
+    fn retire(&mut self, now: Nanos) {
         let ended = &mut self.ended;
         self.files.retain(|file| {
-            let stays = !file.at_end || !self.following.pattern.may_grow() || paths.contains(&file.path);
+            let is_over = |since: Nanos| file.at_end && now.saturating_sub(since) >= RENAMED_PATIENCE;
+            let stays = !file.gone_since.is_some_and(is_over);
             if !stays {
                 ended.extend(file.split);
             }
@@ -164,6 +173,33 @@ impl FollowedFiles {
             }
             file.was_at_end = file.at_end;
         }
+    }
+
+    /// The file that a position stands for goes on from there, if this shard reads it.
+    fn resume(&mut self, name: &str, position: &FollowedPosition) -> Result<(), ConnectorError> {
+        let Some(path) = position.find() else {
+            return match self.is_mine(position.inode) {
+                true => missing(position),
+                false => Ok(()),
+            };
+        };
+        let Ok(identity) = Identity::of_path(&path) else {
+            return missing(position);
+        };
+        if !self.is_mine(identity.inode) {
+            return Ok(());
+        }
+        let known = self.files.iter().position(|file| file.identity == identity);
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let split = self.new_split();
+                self.files.push(FollowedFile::open(&path, split)?);
+                self.files.len() - 1
+            }
+        };
+        self.files[index].resume(name, position);
+        Ok(())
     }
 
     /// Reads the next lines of any file; false when all are at their ends.
@@ -188,112 +224,48 @@ impl FollowedFiles {
     }
 }
 
-impl FollowedFile {
-    fn open(path: &Path, split: SplitId) -> Result<FollowedFile, ConnectorError> {
-        let opened = File::open(path).and_then(|file| {
-            let inode = file.metadata()?.ino();
-            Ok((file, inode))
-        });
-        let (file, inode) = opened
-            .map_err(|error| ConnectorError::new(format!("cannot open {}: {error}", path.display())))?;
-        Ok(FollowedFile {
-            path: path.to_path_buf(),
-            file,
-            inode,
-            offset: 0,
-            line: 1,
-            header: Box::default(),
-            split: Some(split),
-            at_end: false,
-            was_at_end: false,
-        })
+/// No file is there that a position stands for: what was left of it cannot be read.
+fn missing(position: &FollowedPosition) -> Result<(), ConnectorError> {
+    let path = position.path.display();
+    if position.is_read {
+        tracing::warn!("{path} was deleted or written anew since the checkpoint was taken");
+        return Ok(());
     }
-
-    /// Whether there is more now: the file grew, shrank, or another took its name.
-    fn look_again(&mut self) {
-        let length = self
-            .file
-            .metadata()
-            .map_or(self.offset, |metadata| metadata.len());
-        if length < self.offset {
-            tracing::warn!("{} was truncated: it is read from its start", self.path.display());
-            self.restart();
-        } else if length > self.offset {
-            self.at_end = false;
-        } else if let Ok(metadata) = self.path.metadata()
-            && metadata.ino() != self.inode
-            && let Ok(file) = File::open(&self.path)
-        {
-            tracing::warn!(
-                "{} was replaced: the new file is read from its start",
-                self.path.display()
-            );
-            self.inode = metadata.ino();
-            self.file = file;
-            self.restart();
-        }
-    }
-
-    fn restart(&mut self) {
-        self.offset = 0;
-        self.line = 1;
-        self.at_end = false;
-    }
-
-    /// Fills `buffer` with whole lines from where the file was left; false when there is none.
-    fn read_lines(
-        &mut self,
-        boundary: crate::connectors::records::RecordBoundary,
-        buffer: &mut Vec<u8>,
-    ) -> Result<bool, ConnectorError> {
-        let mut wanted = READ_BYTES;
-        loop {
-            buffer.resize(wanted, 0);
-            let read = self.read_at(buffer)?;
-            buffer.truncate(read);
-            let whole = boundary.last_record_end(buffer);
-            if whole > 0 {
-                buffer.truncate(whole);
-                self.offset += whole as u64;
-                self.line += count_lines(buffer);
-                return Ok(true);
-            }
-            if read < wanted {
-                // Nothing, or a line that is still being written.
-                buffer.clear();
-                self.at_end = true;
-                return Ok(false);
-            }
-            if read > RECORD_BYTES_MAX {
-                let place = format!("{}, line {}", self.path.display(), self.line);
-                return Err(ConnectorError::new(record_too_long(&place)));
-            }
-            wanted *= 2;
-        }
-    }
-
-    fn read_at(&self, buffer: &mut [u8]) -> Result<usize, ConnectorError> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            let read = self
-                .file
-                .read_at(&mut buffer[filled..], self.offset + filled as u64)
-                .map_err(|error| {
-                    let path = self.path.display();
-                    ConnectorError::new(format!("cannot read {path} behind line {}: {error}", self.line))
-                })?;
-            if read == 0 {
-                break;
-            }
-            filled += read;
-        }
-        Ok(filled)
-    }
+    Err(ConnectorError::new(format!(
+        "{path} was not read to its end when the checkpoint was taken, and is not there any more, under no name in its \
+         directory; put it back, or start with another checkpoint directory"
+    )))
 }
 
 impl Source for FollowedFiles {
     fn splits(&self) -> Vec<SplitId> {
         self.files.iter().filter_map(|file| file.split).collect()
+    }
+
+    fn positions(&self) -> Vec<SplitPosition> {
+        let position = |(index, file): (usize, &FollowedFile)| {
+            let ahead = self.current.filter(|&(current, _)| current == index);
+            file.position(ahead.map(|(_, line)| {
+                let decoded = self.text.decoded();
+                (self.text.filled() - decoded.len(), line + count_lines(decoded))
+            }))
+        };
+        self.files.iter().enumerate().map(position).collect()
+    }
+
+    fn restore(&mut self, positions: &[SplitPosition]) -> Result<(), ConnectorError> {
+        if self.shard >= self.readers {
+            return Ok(());
+        }
+        for position in positions {
+            self.resume(&position.split, &FollowedPosition::read(position)?)?;
+        }
+        Ok(())
+    }
+
+    fn split_name(&self, split: SplitId) -> String {
+        let file = self.files.iter().find(|file| file.split == Some(split));
+        file.map_or_else(|| format!("closed {split}"), |file| file.name.clone())
     }
 
     fn poll(&mut self, now: Nanos, rows_max: usize) -> Result<SourcePoll, ConnectorError> {
@@ -335,7 +307,7 @@ impl Source for FollowedFiles {
                 });
             }
             self.look_at = Some(now + self.following.interval.as_nanos() as Nanos);
-            self.look()?;
+            self.look(now)?;
         }
     }
 
@@ -348,9 +320,5 @@ impl Source for FollowedFiles {
     }
 }
 
-/// FNV-1a: the same on every shard and in every run.
-fn name_hash(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
-}
+#[cfg(test)]
+mod tests;

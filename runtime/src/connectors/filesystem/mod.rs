@@ -29,6 +29,7 @@ use parquet::ParquetFile;
 pub mod blocks;
 pub mod compression;
 pub mod follow;
+pub mod followed_file;
 pub mod listing;
 pub mod parquet;
 pub mod part;

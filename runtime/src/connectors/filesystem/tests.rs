@@ -19,7 +19,11 @@ use crate::connectors::testing::{TemporaryDirectory, source_spec, table};
 const COLUMNS: &[(&str, DataType)] = &[("id", DataType::Int64), ("name", DataType::Utf8)];
 
 /// The sources of all shards over `path` with further options.
-fn sources(path: &Path, options: &[(&str, &str)], shards: usize) -> Result<Vec<Box<dyn Source>>, String> {
+pub(super) fn sources(
+    path: &Path,
+    options: &[(&str, &str)],
+    shards: usize,
+) -> Result<Vec<Box<dyn Source>>, String> {
     let path = path.to_str().unwrap();
     // Not an option of users: small blocks, so that small files are split.
     let (blocks, options): (Vec<_>, Vec<_>) = options.iter().partition(|(key, _)| *key == "block");
@@ -57,17 +61,17 @@ fn drain(source: &mut dyn Source, rows_max: usize) -> (Vec<(i64, String)>, Optio
     }
 }
 
-fn append(batch: &RecordBatch, rows: &mut Vec<(i64, String)>) {
+pub(super) fn append(batch: &RecordBatch, rows: &mut Vec<(i64, String)>) {
     let ids = batch.column(0).as_primitive::<Int64Type>();
     let names = batch.column(1).as_string::<i32>();
     rows.extend((0..batch.num_rows()).map(|row| (ids.value(row), names.value(row).to_string())));
 }
 
-fn record(id: i64) -> String {
+pub(super) fn record(id: i64) -> String {
     format!("{{\"id\":{id},\"name\":\"{}\"}}\n", "n".repeat(id as usize % 17))
 }
 
-fn expected(count: i64) -> Vec<(i64, String)> {
+pub(super) fn expected(count: i64) -> Vec<(i64, String)> {
     (0..count).map(|id| (id, "n".repeat(id as usize % 17))).collect()
 }
 
@@ -424,65 +428,6 @@ fn a_file_is_dealt_over_the_shards_in_blocks() {
     // Blocks 0, 2 and 4 against 1 and 3.
     let blocks = counts[0] as f64 / counts[1] as f64;
     assert!((1.49..1.51).contains(&blocks), "{counts:?}");
-}
-
-/// Polls a followed source until it has nothing, at time `now`.
-fn follow(source: &mut dyn Source, now: u64) -> Vec<(i64, String)> {
-    let mut rows = Vec::new();
-    loop {
-        match source.poll(now, 1000).unwrap() {
-            SourcePoll::Rows { rows: batch, .. } => append(&batch, &mut rows),
-            SourcePoll::SplitEnd(_) | SourcePoll::Watermark { .. } => {}
-            SourcePoll::Pending { .. } => return rows,
-            SourcePoll::End => panic!("a followed source never ends"),
-        }
-    }
-}
-
-#[test]
-fn a_followed_file_gives_appended_lines_and_keeps_a_partial_one_back() {
-    const SECOND: u64 = 1_000_000_000;
-    let directory = TemporaryDirectory::create();
-    let path = directory.file("log.json", record(0));
-    let options = [("format", "json"), ("source.monitor-interval", "1 s")];
-    let mut sources = sources(&path, &options, 1).unwrap();
-    let source = sources[0].as_mut();
-    assert_eq!(source.splits(), [0]);
-    assert_eq!(follow(source, 0), expected(1));
-    let mut file = std::fs::File::options().append(true).open(&path).unwrap();
-    write!(file, "{}{}", record(1), &record(2)[..8]).unwrap();
-    assert_eq!(follow(source, SECOND / 2), []);
-    assert_eq!(follow(source, SECOND), expected(2)[1..]);
-    write!(file, "{}", &record(2)[8..]).unwrap();
-    assert_eq!(follow(source, 2 * SECOND), expected(3)[2..]);
-    // Truncated: what is written now is new.
-    std::fs::write(&path, record(0)).unwrap();
-    assert_eq!(follow(source, 3 * SECOND), expected(1));
-    // Rotated: another file has taken the name.
-    std::fs::rename(&path, directory.path().join("log.json.1")).unwrap();
-    directory.file("log.json", record(0));
-    assert_eq!(follow(source, 4 * SECOND), expected(1));
-}
-
-#[test]
-fn new_files_of_a_followed_directory_are_read_by_exactly_one_shard() {
-    const SECOND: u64 = 1_000_000_000;
-    let directory = TemporaryDirectory::create();
-    directory.file("0.json", record(0));
-    let options = [("format", "json"), ("source.monitor-interval", "1 s")];
-    let mut sources = sources(directory.path(), &options, 3).unwrap();
-    let mut rows = Vec::new();
-    for second in 0..10 {
-        for source in &mut sources {
-            rows.extend(follow(source.as_mut(), second * SECOND));
-        }
-        let id = second as i64 + 1;
-        if id < 8 {
-            directory.file(&format!("{id}.json"), record(id));
-        }
-    }
-    rows.sort_unstable();
-    assert_eq!(rows, expected(8));
 }
 
 #[test]
