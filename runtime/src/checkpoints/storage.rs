@@ -193,7 +193,8 @@ impl Storage {
         Ok(())
     }
 
-    fn epochs(&self) -> Result<Vec<Epoch>, String> {
+    /// The epochs of which something is there, in rising order.
+    pub(super) fn epochs(&self) -> Result<Vec<Epoch>, String> {
         let names = self.files.directories().map_err(|error| {
             format!(
                 "cannot list the checkpoints in {}: {error}",
