@@ -198,3 +198,5 @@ mod window_parts;
 
 #[cfg(test)]
 mod aggregate_tests;
+#[cfg(test)]
+mod recording_check;

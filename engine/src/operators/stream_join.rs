@@ -31,7 +31,7 @@ use crate::operators::ingest::micros;
 use crate::operators::map::{definite, evaluate};
 use crate::operators::{Firing, Operator, OperatorStatistics, Output};
 use crate::plan::{JoinKind, StreamJoinSpec};
-use crate::snapshot::{StateReader, StateWriter};
+use crate::snapshot::{Recorder, StateReader, StateWriter};
 use crate::state::changes::rows_of;
 use crate::state::group_table::{GroupIndex, GroupTable, NO_GROUP};
 use crate::state::hash::hash_columns;
@@ -72,6 +72,10 @@ pub struct StreamJoin {
     append_only: bool,
     watermark: WatermarkUs,
     late_rows: u64,
+    /// Snapshots of both sides, by group.
+    recorder: Recorder,
+    /// What was written of groups before they got other numbers.
+    recorded: StateWriter,
 }
 
 /// Candidates of a batch: pairs of its rows and rows of the other side, by row.
@@ -119,6 +123,8 @@ impl StreamJoin {
             append_only,
             watermark: WATERMARK_NONE,
             late_rows: 0,
+            recorder: Recorder::default(),
+            recorded: StateWriter::new(),
             spec: spec.clone(),
         })
     }
@@ -457,21 +463,30 @@ impl StreamJoin {
     }
 
     fn drop_aged(&mut self, now_ns: u64) -> Result<(), ExecutionError> {
-        for (side, ttl) in self.sides.iter_mut().zip(self.spec.ttl_us) {
-            if let Some(ttl_us) = ttl {
-                side.drop_aged(now_ns.saturating_sub(ttl_us.saturating_mul(1_000)))?;
+        for (number, ttl) in self.spec.ttl_us.into_iter().enumerate() {
+            let Some(ttl_us) = ttl else {
+                continue;
+            };
+            let oldest_ns = now_ns.saturating_sub(ttl_us.saturating_mul(1_000));
+            if self.recorder.is_active() {
+                let groups = self.sides[number].groups_aged(oldest_ns);
+                self.note_change(&groups)?;
             }
+            self.sides[number].drop_aged(oldest_ns)?;
         }
-        self.renumber_groups();
-        Ok(())
+        self.renumber_groups()
     }
 
     /// Forgets keys without rows once they are most of all keys.
-    fn renumber_groups(&mut self) {
+    fn renumber_groups(&mut self) -> Result<(), ExecutionError> {
         let rows = self.sides[0].store.len() + self.sides[1].store.len();
         if self.table.len() < IDLE_KEYS_MIN || rows * 4 > self.table.len() {
-            return;
+            return Ok(());
         }
+        let mut recorded = std::mem::take(&mut self.recorded);
+        while self.write_on(&mut recorded)? == Firing::More {}
+        self.recorded = recorded;
+        self.recorder.forget_parts();
         let has_rows = |&group: &GroupIndex| self.sides.iter().any(|side| side.has_rows(group));
         let old: Vec<GroupIndex> = (0..self.table.len() as GroupIndex).filter(has_rows).collect();
         let mut table = GroupTable::new(self.table.layout().clone(), Vec::new());
@@ -481,11 +496,33 @@ impl StreamJoin {
         for side in &mut self.sides {
             side.renumber(&old, &new);
         }
+        Ok(())
+    }
+
+    /// Rows of `groups` will come or go, or match others: those that a snapshot still lacks are written.
+    fn note_change(&mut self, groups: &[GroupIndex]) -> Result<(), ExecutionError> {
+        let sides = &self.sides;
+        self.recorder
+            .change(groups, |groups, into| write_groups(sides, &groups, into))
+    }
+
+    /// Writes the rows of more groups.
+    fn write_on(&mut self, into: &mut StateWriter) -> Result<Firing, ExecutionError> {
+        into.append(std::mem::take(&mut self.recorded));
+        let sides = &self.sides;
+        let is_done = self.recorder.record(self.table.len(), into, |groups, into| {
+            write_groups(sides, &groups, into)
+        })?;
+        Ok(Firing::done_if(is_done))
     }
 
     /// Interval joins: gives up what the watermark made useless, padding what never matched.
     fn evict(&mut self, out: &mut Output) -> Result<(), ExecutionError> {
         for number in 0..2 {
+            if self.recorder.is_active() {
+                let groups = self.sides[number].groups_expired(self.watermark);
+                self.note_change(&groups)?;
+            }
             while let Some(ids) = self.sides[number].take_expired(self.watermark) {
                 let pads = match self.spec.kind {
                     JoinKind::Anti => number == 0,
@@ -518,8 +555,7 @@ impl StreamJoin {
                 }
             }
         }
-        self.renumber_groups();
-        Ok(())
+        self.renumber_groups()
     }
 }
 
@@ -540,6 +576,7 @@ impl Operator for StreamJoin {
             self.late_rows += times.iter().filter(|&&time| time <= self.watermark).count() as u64;
         }
         let groups = self.groups_of(input, &rows);
+        self.note_change(&groups)?;
         let mut hashes = Vec::new();
         if self.spec.retracts[input] {
             hash_columns(rows.columns(), &mut hashes);
@@ -603,10 +640,12 @@ impl Operator for StreamJoin {
     }
 
     fn snapshot(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
-        for (number, name) in SIDES.into_iter().enumerate() {
-            into.add(name, number, self.sides[number].freeze()?);
-        }
-        Ok(())
+        self.recorder.begin(self.table.len(), into);
+        write_groups(&self.sides, &[], into)
+    }
+
+    fn record(&mut self, into: &mut StateWriter) -> Result<Firing, ExecutionError> {
+        self.write_on(into)
     }
 
     fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
@@ -626,6 +665,18 @@ impl Operator for StreamJoin {
             late_rows: self.late_rows,
         }
     }
+}
+
+/// Writes the rows of `groups` of both sides into a snapshot.
+fn write_groups(
+    sides: &[Side; 2],
+    groups: &[GroupIndex],
+    into: &mut StateWriter,
+) -> Result<(), ExecutionError> {
+    for (number, name) in SIDES.into_iter().enumerate() {
+        into.add(name, number, sides[number].freeze(groups)?);
+    }
+    Ok(())
 }
 
 /// Stretches of rows that all add or all take back.

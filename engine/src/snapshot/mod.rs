@@ -16,11 +16,13 @@
 
 mod placement;
 mod reader;
+mod recorder;
 mod writer;
 
 pub use placement::Placement;
 pub(crate) use reader::leading;
 pub use reader::{StateReader, check_layout};
+pub(crate) use recorder::Recorder;
 pub use writer::{PartNumber, StateWriter, int64_column, with_columns};
 
 use arrow::array::RecordBatch;

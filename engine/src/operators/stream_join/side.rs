@@ -255,11 +255,25 @@ impl Side {
         self.ends = ends;
     }
 
-    /// All rows, group by group in the order of their chains, with what is known of them: matches, arrival.
-    pub fn freeze(&self) -> Result<RecordBatch, ExecutionError> {
-        let mut ids = Vec::with_capacity(self.store.len());
-        for &(first, _) in &self.ends {
-            let mut id = first;
+    /// The groups of rows that `watermark` makes useless.
+    pub fn groups_expired(&self, watermark: i64) -> Vec<GroupIndex> {
+        let ids = self.by_time.range(..=watermark).flat_map(|(_, ids)| ids);
+        ids.map(|&id| self.groups[id as usize]).collect()
+    }
+
+    /// The groups of rows that arrived before `oldest_ns`.
+    pub fn groups_aged(&self, oldest_ns: u64) -> Vec<GroupIndex> {
+        let aged = self.by_arrival.iter();
+        let aged = aged.take_while(|&&(arrival, _)| arrival < oldest_ns);
+        let ids = aged.flat_map(|(_, ids)| ids);
+        ids.map(|&id| self.groups[id as usize]).collect()
+    }
+
+    /// The rows of `groups` in the order of their chains, with what is known of them: matches, arrival.
+    pub fn freeze(&self, groups: &[GroupIndex]) -> Result<RecordBatch, ExecutionError> {
+        let mut ids = Vec::new();
+        for &group in groups {
+            let mut id = self.first(group);
             while id != NO_ROW {
                 ids.push(id);
                 id = self.next(id);

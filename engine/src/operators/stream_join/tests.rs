@@ -13,6 +13,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use crate::batch::{Batch, Op};
+use crate::operators::recording_check::{Event, check};
 use crate::operators::stream_join::StreamJoin;
 use crate::operators::{Firing, Operator, Output};
 use crate::plan::{JoinInterval, JoinKey, JoinKind, StreamJoinSpec};
@@ -321,4 +322,53 @@ fn a_key_with_many_rows_is_joined_in_parts() {
     fold(&mut out, &mut folded);
     assert_eq!(folded.len(), (ROWS * ROWS) as usize);
     assert!(folded.values().all(|&count| count == 1));
+}
+
+#[test]
+fn a_join_that_is_written_while_it_works_on_is_written_as_it_was() {
+    for seed in 0..90 {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let kind = KINDS[seed as usize % KINDS.len()];
+        let retracts = seed % 3 == 1;
+        let mut spec = spec(kind, false, seed % 2 == 0, retracts);
+        match seed % 3 {
+            0 => {
+                spec.interval = Some(JoinInterval {
+                    times: (1, 1),
+                    lower_us: -20_000,
+                    upper_us: 20_000,
+                });
+            }
+            1 => {}
+            _ => spec.ttl_us = [Some(30), Some(50)],
+        }
+        let append_only = kind == JoinKind::Inner && !retracts;
+        let make = || -> Box<dyn Operator> {
+            let (left, right, output) = (side_schema(), side_schema(), output_schema(kind));
+            Box::new(StreamJoin::new(&spec, left, right, output, append_only).unwrap())
+        };
+        let mut live: [Vec<Row>; 2] = [Vec::new(), Vec::new()];
+        let mut events = Vec::new();
+        for step in 0..120i64 {
+            let input = random.random_range(0..2);
+            let mut rows = Vec::new();
+            for _ in 0..random.random_range(1..6) {
+                let held = &mut live[input];
+                if retracts && !held.is_empty() && random.random_bool(0.4) {
+                    rows.push((Op::Delete, held.swap_remove(random.random_range(0..held.len()))));
+                } else {
+                    let (key, _, number) = random_row(&mut random);
+                    let row = (key, step + random.random_range(0..5), number);
+                    held.push(row);
+                    rows.push((Op::Insert, row));
+                }
+            }
+            let arrival_ns = step as u64 * 2_000;
+            events.push(Event::Rows(input, batch_of(&rows, !retracts), arrival_ns));
+            if random.random_bool(0.3) {
+                events.push(Event::Watermark(step * 1_000 - 1));
+            }
+        }
+        check([make(), make()], &events, &mut random);
+    }
 }

@@ -11,11 +11,11 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use crate::batch::Op;
 use crate::error::ExecutionError;
 use crate::plan::AggregateFunction;
+use crate::snapshot::Recorder;
 use crate::state::accumulators::distinct::{DistinctSet, distinct_sets};
 use crate::state::accumulators::group_ids::GroupIds;
 use crate::state::accumulators::inputs::{Rows, Values, counted_rows, values_of};
 use crate::state::accumulators::layout::{AggregateLayout, Kind, Primitive};
-use crate::state::accumulators::recording::Recorder;
 use crate::state::accumulators::side::{
     Side, add_to_multiset, bytes_at, for_each_row, improve_bytes, ordered_value, update_others,
 };
@@ -33,8 +33,9 @@ pub struct GroupState {
     pub(crate) distinct: Vec<DistinctSet>,
     /// What DISTINCT sets know groups by, where groups are forgotten one at a time.
     ids: Option<GroupIds>,
-    /// Snapshots of it.
+    /// Snapshots of it, and the caller's columns in them.
     pub(super) recorder: Recorder,
+    pub(super) recorded_with: Vec<(&'static str, i64)>,
 }
 
 impl GroupState {
@@ -67,6 +68,7 @@ impl GroupState {
         GroupState {
             ids: None,
             recorder: Recorder::default(),
+            recorded_with: Vec::new(),
             table: GroupTable::new(key, layout.initial.clone()),
             sides,
             distinct,
@@ -145,8 +147,7 @@ impl GroupState {
 
     /// Makes `group` a new one with the same key.
     pub fn reset(&mut self, group: GroupIndex) {
-        self.assert_not_recorded();
-        self.forget_parts(&[group]);
+        self.forget_recorded(&[group]);
         self.table.reset(group);
         self.sides.iter_mut().for_each(|side| side.reset(group));
         if let Some(ids) = &mut self.ids {
@@ -156,8 +157,7 @@ impl GroupState {
 
     /// Forgets `group`; the last one has its number from now on.
     pub fn remove(&mut self, group: GroupIndex) {
-        self.assert_not_recorded();
-        self.forget_parts(&[group, self.len() as GroupIndex - 1]);
+        self.forget_recorded(&[group, self.len() as GroupIndex - 1]);
         self.table.remove(group);
         self.sides.iter_mut().for_each(|side| side.remove(group));
         if let Some(ids) = &mut self.ids {
@@ -357,8 +357,7 @@ impl GroupState {
 
     /// Forgets all groups.
     pub fn clear(&mut self) {
-        self.assert_not_recorded();
-        self.recorder = Recorder::default();
+        self.recorder.forget_parts();
         self.table.clear();
         self.sides.iter_mut().for_each(Side::clear);
         self.distinct.iter_mut().for_each(DistinctSet::clear);
