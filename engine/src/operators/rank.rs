@@ -215,8 +215,11 @@ impl Operator for Rank {
     }
 
     fn snapshot(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
-        into.add("rows", 0, self.ranking.rows()?);
-        self.ranking.freeze_ages(into)
+        self.ranking.begin_recording(into)
+    }
+
+    fn record(&mut self, into: &mut StateWriter) -> Result<Firing, ExecutionError> {
+        Ok(Firing::done_if(self.ranking.record(into)?))
     }
 
     fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {

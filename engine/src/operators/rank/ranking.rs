@@ -11,7 +11,7 @@ use crate::batch::Op;
 use crate::error::ExecutionError;
 use crate::operators::rank::sort_key::{SortKey, SortKeys};
 use crate::plan::{RankFunction, RankSpec};
-use crate::snapshot::{StateReader, StateWriter};
+use crate::snapshot::{Recorder, StateReader, StateWriter};
 use crate::state::footprint::lists_bytes;
 use crate::state::group_table::{GroupIndex, GroupTable};
 use crate::state::hash::hash_columns;
@@ -53,6 +53,8 @@ pub(crate) struct Ranking {
     /// Bytes of sort keys outside their entries.
     key_bytes: usize,
     ages: Option<KeyAges>,
+    /// Snapshots of it, by partition.
+    recorder: Recorder,
 }
 
 impl Ranking {
@@ -78,6 +80,7 @@ impl Ranking {
             entries: 0,
             key_bytes: 0,
             ages: spec.ttl_us.map(KeyAges::new),
+            recorder: Recorder::default(),
         })
     }
 
@@ -99,6 +102,7 @@ impl Ranking {
         let entering: Vec<u32> = (0..rows.num_rows() as u32)
             .filter(|&row| enters(row as usize))
             .collect();
+        self.note_changes(&groups, &entering, adds)?;
         let mut ids = Vec::with_capacity(entering.len());
         if entering.len() == rows.num_rows() {
             self.store.push(rows, &mut ids)?;
@@ -123,6 +127,26 @@ impl Ranking {
             }
         }
         Ok(())
+    }
+
+    /// The partitions of rows that enter or are taken back will change: those that a snapshot still lacks are
+    /// written.
+    fn note_changes(
+        &mut self,
+        groups: &[GroupIndex],
+        entering: &[u32],
+        adds: impl Fn(usize) -> bool,
+    ) -> Result<(), ExecutionError> {
+        if !self.recorder.is_active() {
+            return Ok(());
+        }
+        let entering = entering.iter().map(|&row| groups[row as usize]);
+        let taken = (0..groups.len()).filter(|&row| !adds(row)).map(|row| groups[row]);
+        let changed: Vec<GroupIndex> = entering.chain(taken).collect();
+        let mut recorder = std::mem::take(&mut self.recorder);
+        let written = recorder.change(&changed, |groups, into| self.write(&groups, into));
+        self.recorder = recorder;
+        written
     }
 
     /// Whether a row with that key may be visible, as far as the rows before this batch tell.
@@ -256,8 +280,39 @@ impl Ranking {
         self.ages = Some(ages);
     }
 
+    /// Begins to write all rows, partition by partition in their order: [`Ranking::apply`] makes the same ranking of
+    /// them. [`Ranking::record`] goes on.
+    pub fn begin_recording(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+        self.recorder.begin(self.partitions.len(), into);
+        self.write(&[], into)?;
+        if self.ages.is_none() {
+            return Ok(());
+        }
+        // Partitions that may be forgotten one at a time are written at once, with their ages.
+        while !self.record(into)? {}
+        self.recorder.forget_parts();
+        self.freeze_ages(into)
+    }
+
+    /// Writes more partitions; answers whether all are written.
+    pub fn record(&mut self, into: &mut StateWriter) -> Result<bool, ExecutionError> {
+        let mut recorder = std::mem::take(&mut self.recorder);
+        let is_done = recorder.record(self.partitions.len(), into, |groups, into| {
+            self.write(&groups, into)
+        });
+        self.recorder = recorder;
+        is_done
+    }
+
+    fn write(&self, groups: &[GroupIndex], into: &mut StateWriter) -> Result<(), ExecutionError> {
+        let entries = groups.iter().flat_map(|&group| &self.partitions[group as usize]);
+        let rows: Vec<RowId> = entries.map(|entry| entry.row).collect();
+        into.add("rows", 0, self.store.gather(&rows)?);
+        Ok(())
+    }
+
     /// Writes how old the partitions with rows are, if they have a time to live.
-    pub fn freeze_ages(&self, into: &mut StateWriter) -> Result<(), ExecutionError> {
+    fn freeze_ages(&self, into: &mut StateWriter) -> Result<(), ExecutionError> {
         let Some(ages) = &self.ages else {
             return Ok(());
         };

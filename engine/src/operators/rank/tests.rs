@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::batch::{Batch, Op};
 use crate::operators::rank::Rank;
+use crate::operators::recording_check::{Event, check};
 use crate::operators::{Firing, Operator, Output};
 use crate::plan::{RankFunction, RankSpec, SortColumn};
 use crate::sql::statement::Emit;
@@ -146,5 +147,56 @@ fn folding_a_top_n_gives_the_first_rows_of_everything() {
         assert_eq!(rank.advance(WATERMARK_END, &mut out).unwrap(), Firing::Done);
         fold(&mut out, &mut folded);
         assert_eq!(folded, expected(&spec, &rows), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_top_n_that_is_written_while_it_works_on_is_written_as_it_was() {
+    let functions = [
+        RankFunction::RowNumber,
+        RankFunction::Rank,
+        RankFunction::DenseRank,
+    ];
+    for seed in 0..60u64 {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let retracts = seed % 2 == 0;
+        let output_rank = seed % 4 < 2;
+        let spec = RankSpec {
+            partition: vec![0],
+            order: vec![SortColumn {
+                column: 1,
+                descending: true,
+                nulls_first: false,
+            }],
+            function: functions[(seed % 3) as usize],
+            first: 1,
+            last: 1 + seed % 4,
+            output_rank,
+            window: None,
+            keeps_first_by: None,
+            input_retracts: retracts,
+            emit: Emit::Default,
+            ttl_us: (seed % 5 == 4).then_some(20),
+        };
+        let make = || -> Box<dyn Operator> {
+            Box::new(Rank::new(&spec, schema(false), schema(output_rank)).unwrap())
+        };
+        let mut live: Vec<Row> = Vec::new();
+        let mut events = Vec::new();
+        for step in 0..120 {
+            let mut rows = Vec::new();
+            for _ in 0..random.random_range(1..6) {
+                if retracts && !live.is_empty() && random.random_bool(0.4) {
+                    rows.push((Op::Delete, live.swap_remove(random.random_range(0..live.len()))));
+                } else {
+                    let value = random.random_bool(0.9).then(|| random.random_range(0..9));
+                    let row = (random.random_range(0..12), value, step);
+                    live.push(row);
+                    rows.push((Op::Insert, row));
+                }
+            }
+            events.push(Event::Rows(0, batch_of(&rows, !retracts), step as u64 * 2_000));
+        }
+        check([make(), make()], &events, &mut random);
     }
 }
