@@ -2,27 +2,19 @@
 //! where `VELOCORE_CONFORMANCE` says.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 
 use tests::conformance::program::Program;
-use tests::conformance::{Restarts, run};
+use tests::conformance::{Restarts, find, run};
 
 /// Programs that cannot pass yet, each with the reason. One that passes must leave this list.
 const NOT_YET: [(&str, &str); 0] = [];
 
-fn file() -> PathBuf {
-    let directory = std::env::var_os("VELOCORE_CONFORMANCE").map(PathBuf::from);
-    let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/conformance"));
-    directory.unwrap_or_else(beside).join("flink-programs.json")
-}
-
 #[test]
 fn flinks_programs_give_flinks_results() {
-    let path = file();
-    if !path.exists() {
-        println!("left out: {} is not there", path.display());
+    let Some(path) = find() else {
+        println!("left out: the programs are not there");
         return;
-    }
+    };
     let only = std::env::var("VELOCORE_PROGRAM").ok();
     let mut programs = Program::read_all(&path).expect("the programs can be read");
     programs.retain(|program| only.as_ref().is_none_or(|only| program.id.contains(only)));

@@ -22,8 +22,8 @@ use shards::shard::{Shard, ShardConfig, ShardParts, Step, edges};
 
 use crate::connectors::{self, ConnectorContext};
 
-/// Steps of one shard without an end that are taken to be a loop.
-const STEPS_MAX: usize = 1_000_000;
+/// Steps of shards without an end that are taken to be a loop.
+const STEPS_MAX: usize = 3_000_000;
 /// Few credits, so that senders wait for receivers as they do under load.
 const MESH: MeshConfig = MeshConfig {
     credits: 4,
@@ -201,27 +201,61 @@ impl Drive {
         context: &ConnectorContext,
         is_given: impl Fn(&str) -> bool,
     ) -> Result<Drive, String> {
-        self.control.request_epoch();
+        self.request_epoch();
         self.settle()?;
-        let mut snapshots = self.handed_over.take();
-        snapshots.sort_by_key(|snapshot| snapshot.shard);
-        assert_eq!(
-            snapshots.len(),
-            self.shards.len(),
-            "invariant: every shard hands its part over"
-        );
-        let through_bytes = |snapshot: &ShardSnapshot| codec::decode_whole(&codec::encode_whole(snapshot)?);
-        let snapshots = snapshots.iter().map(through_bytes);
-        let restore = Restore {
-            shards: Arc::new(snapshots.collect::<Result<_, _>>()?),
-        };
+        let restore = self.captured()?;
+        assert!(restore.is_some(), "invariant: every shard hands its part over");
         self.advance(RESTART_US);
         let kept = Kept {
             clock: self.clock.clone(),
             taken: self.taken.clone(),
-            restore: Some(restore),
+            restore,
         };
         Drive::start(plan, shards, context, is_given, kept)
+    }
+
+    /// Ends as if killed, and goes on from an epoch that was captured before, or from the beginning. What the sinks
+    /// took and nobody has asked for is lost.
+    ///
+    /// # Errors
+    /// A shard does not take back what was written.
+    pub fn killed(
+        self,
+        plan: &Arc<StreamPlan>,
+        shards: usize,
+        context: &ConnectorContext,
+        is_given: impl Fn(&str) -> bool,
+        restore: Option<Restore>,
+    ) -> Result<Drive, String> {
+        self.advance(RESTART_US);
+        let kept = Kept {
+            clock: self.clock.clone(),
+            taken: Taken::default(),
+            restore,
+        };
+        Drive::start(plan, shards, context, is_given, kept)
+    }
+
+    /// Asks for an epoch, whose barriers follow what the inlets were given before.
+    pub fn request_epoch(&self) {
+        self.control.request_epoch();
+    }
+
+    /// What a job goes on from, if every shard has handed its part of the epoch over.
+    ///
+    /// # Errors
+    /// What was written is not read.
+    pub fn captured(&mut self) -> Result<Option<Restore>, String> {
+        if self.handed_over.borrow().len() < self.shards.len() {
+            return Ok(None);
+        }
+        let mut snapshots = self.handed_over.take();
+        snapshots.sort_by_key(|snapshot| snapshot.shard);
+        let through_bytes = |snapshot: &ShardSnapshot| codec::decode_whole(&codec::encode_whole(snapshot)?);
+        let snapshots = snapshots.iter().map(through_bytes);
+        Ok(Some(Restore {
+            shards: Arc::new(snapshots.collect::<Result<_, _>>()?),
+        }))
     }
 
     fn start(
@@ -329,12 +363,22 @@ impl Drive {
     /// # Errors
     /// A shard fails.
     pub fn finish(&mut self) -> Result<(), String> {
-        self.inlets.iter().for_each(|inlet| inlet.queue.ended.set(true));
+        self.end_input();
         self.settle()?;
-        match self.shards.iter().all(Option::is_none) {
+        match self.has_finished() {
             true => Ok(()),
             false => Err("the job does not end with its input".to_string()),
         }
+    }
+
+    /// Ends every source.
+    pub fn end_input(&self) {
+        self.inlets.iter().for_each(|inlet| inlet.queue.ended.set(true));
+    }
+
+    /// Whether every shard has come to its end.
+    pub fn has_finished(&self) -> bool {
+        self.shards.iter().all(Option::is_none)
     }
 
     /// What the sinks took.
@@ -355,12 +399,28 @@ impl Drive {
     /// # Errors
     /// A shard fails.
     pub fn settle(&mut self) -> Result<(), String> {
-        for _ in 0..STEPS_MAX {
+        match self.settle_within(&mut { STEPS_MAX })? {
+            true => Ok(()),
+            false => Err("the shards do not come to rest".to_string()),
+        }
+    }
+
+    /// The same, unless it takes more than `steps` steps of shards, which are counted down; false = it does, and
+    /// nothing was done beyond them.
+    ///
+    /// # Errors
+    /// A shard fails.
+    pub fn settle_within(&mut self, steps: &mut usize) -> Result<bool, String> {
+        loop {
             let mut is_quiet = true;
             for place in &mut self.shards {
                 let Some(shard) = place else {
                     continue;
                 };
+                let Some(left) = steps.checked_sub(1) else {
+                    return Ok(false);
+                };
+                *steps = left;
                 match shard.step(&self.clock).map_err(|error| error.to_string())? {
                     Step::Progress => is_quiet = false,
                     Step::Idle { .. } => {
@@ -377,10 +437,9 @@ impl Drive {
                 }
             }
             if is_quiet {
-                return Ok(());
+                return Ok(true);
             }
         }
-        Err("the shards do not come to rest".to_string())
     }
 }
 

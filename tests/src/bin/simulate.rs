@@ -1,6 +1,6 @@
 //! `simulate`: runs seeds of the deterministic simulator.
 //!
-//! `--everywhere` kills small jobs, and the golden queries, behind each of their steps.
+//! `--everywhere` kills small jobs, the golden queries and Flink's programs behind each of their steps.
 //!
 //! `--seed N` shows one run event by event and says what it proved; `--seeds N` runs many and sums up; `--hunt` plants
 //! one bug after the other and says after how many seeds each is caught. A seed that fails is made smaller and told
@@ -15,6 +15,8 @@ use arrow::array::RecordBatch;
 use clap::Parser;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use tests::conformance::program::Program;
+use tests::conformance::{self, crashes};
 use tests::simulation::case::Case;
 use tests::simulation::everywhere::{crash_everywhere, golden_queries};
 use tests::simulation::faults::Fault;
@@ -22,7 +24,7 @@ use tests::simulation::planted::{Bug, hunt};
 use tests::simulation::queries::{Plans, QUERIES, Query, RESTORED};
 use tests::simulation::rows::{self, Deal};
 use tests::simulation::shrink::Failure;
-use tests::simulation::{Report, recovery, run_case, tell_failure};
+use tests::simulation::{Report, recovery, run_case, tell_failure, without_panic};
 
 /// Runs Velocore's shards in one thread under a seeded schedule, and checks what comes out.
 #[derive(Parser)]
@@ -54,13 +56,16 @@ struct Arguments {
     /// Plant every bug in turn, and count the seeds until it is caught.
     #[arg(long, conflicts_with_all = ["seed", "crashes", "planted"])]
     hunt: bool,
-    /// Kill every query's job, and those of the golden files, behind each of its steps in turn; with --stride N behind
-    /// every N-th.
+    /// Kill every query's job, and those of the golden files and of Flink's programs if they are there, behind each of
+    /// its steps in turn; with --stride N behind every N-th.
     #[arg(long, conflicts_with_all = ["seed", "crashes", "planted", "hunt"])]
     everywhere: bool,
     /// Steps between two kills.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     stride: u64,
+    /// Only jobs whose name contains this.
+    #[arg(long, requires = "everywhere")]
+    only: Option<String>,
 }
 
 impl Arguments {
@@ -186,25 +191,68 @@ fn kill_everywhere(arguments: &Arguments, plans: &mut Plans) -> ExitCode {
             (query, rows, deal)
         })),
     }
-    let (mut kills, mut failed) = (0, 0);
+    let programs = match conformance::find() {
+        None => Vec::new(),
+        Some(path) => match Program::read_all(&path) {
+            Ok(programs) => programs,
+            Err(error) => {
+                println!("Flink's programs cannot be read: {error}");
+                return ExitCode::FAILURE;
+            }
+        },
+    };
+    let is_wanted = |name: &str| arguments.only.as_ref().is_none_or(|only| name.contains(only));
+    jobs.retain(|(query, ..)| is_wanted(query.name));
+    let mut tally = Tally::default();
     for (query, rows, deal) in &jobs {
-        match crash_everywhere(query, rows, deal, plans, arguments.stride) {
-            Ok(of_query) => {
-                kills += of_query;
-                println!("{of_query:>6} kills {}", query.name);
+        let killed = crash_everywhere(query, rows, deal, plans, arguments.stride);
+        tally.add(query.name, killed);
+    }
+    for program in programs {
+        let name = format!("flink/{}", program.id);
+        if is_wanted(&name) {
+            tally.add(&name, crash_program(&program, arguments.stride));
+        }
+    }
+    println!(
+        "{} jobs, {} kills, {} failed; {:.0} kills/s",
+        tally.jobs,
+        tally.kills,
+        tally.failed,
+        tally.kills as f64 / started.elapsed().as_secs_f64()
+    );
+    exit_code(tally.failed)
+}
+
+/// A program on one shard and on several, each time going on on the other number.
+fn crash_program(program: &Program, stride: u64) -> Result<u64, String> {
+    let stride = usize::try_from(stride).unwrap_or(usize::MAX);
+    let crash = |shards| without_panic(|| crashes::crash_everywhere(program, shards, stride));
+    Ok(crash([1, 3])? + crash([3, 2])?)
+}
+
+/// What became of the jobs that were killed.
+#[derive(Default)]
+struct Tally {
+    jobs: u64,
+    kills: u64,
+    failed: u64,
+}
+
+impl Tally {
+    fn add(&mut self, name: &str, killed: Result<u64, String>) {
+        self.jobs += 1;
+        match killed {
+            Ok(kills) => {
+                self.kills += kills;
+                println!("{kills:>6} kills {name}");
             }
             Err(error) => {
-                failed += 1;
+                self.failed += 1;
                 println!("failed: {error}");
             }
         }
     }
-    println!(
-        "{} jobs, {kills} kills, {failed} failed; {:.0} kills/s",
-        jobs.len(),
-        kills as f64 / started.elapsed().as_secs_f64()
-    );
-    exit_code(failed)
 }
 
 /// Every planted bug, with the number of seeds until it is caught.

@@ -1,27 +1,39 @@
 //! Conformance: table programs that others wrote (Apache Flink's restore tests), run on real shards.
 //!
 //! [`program`] reads them, [`values`] turns their values into rows and rows into their text; `velocore test`'s
-//! driver runs them row by row. The programs lie outside of this repository; without them nothing is checked.
+//! driver runs them row by row; [`crashes`] kills them at every step. The programs lie outside of this repository; without them nothing is checked.
 //!
 //! What a program expects is compared consolidated: the multiset of rows that the changes leave, or, where the
 //! sink has a primary key, the last row of each key.
 
+pub mod crashes;
 pub mod program;
 pub mod values;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use engine::batch::Op;
 use engine::plan::StreamPlan;
 use runtime::connectors::ConnectorContext;
 use runtime::job_test::drive::{Drive, Given};
+use shards::checkpoint::Restore;
 
 use program::{Program, Row};
 
 /// Where Flink's test stops the job and starts it anew, longer passes than the second that a time to live is in
 /// these programs.
 const PAUSE_US: u64 = 2_000_000;
+
+/// The file of programs, if it is there: `../shared/conformance` beside this repository, or where
+/// `VELOCORE_CONFORMANCE` says.
+pub fn find() -> Option<PathBuf> {
+    let directory = std::env::var_os("VELOCORE_CONFORMANCE").map(PathBuf::from);
+    let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/conformance"));
+    let file = directory.unwrap_or_else(beside).join("flink-programs.json");
+    file.exists().then_some(file)
+}
 
 /// When a program is stopped and goes on from its snapshots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +103,12 @@ impl Stages {
         drive.restart(plan, *shards, context, |_| true)
     }
 
+    /// The job is killed and goes on from an epoch, on the next number of shards.
+    fn go_on(&mut self, drive: Drive, from: Option<Restore>) -> Result<Drive, String> {
+        let (plan, shards, context) = self.job();
+        drive.killed(plan, *shards, context, |_| true, from)
+    }
+
     fn feed(&mut self, mut drive: Drive, rows: Vec<Fed<'_>>, restarts: Restarts) -> Result<Drive, String> {
         for (source, op, row) in rows {
             feed(&mut drive, source, op, row)?;
@@ -112,6 +130,17 @@ fn feed(
     op: Op,
     row: &[serde_json::Value],
 ) -> Result<(), String> {
+    give(drive, source, op, row)?;
+    drive.settle()
+}
+
+/// Gives every source of that table a row.
+fn give(
+    drive: &mut Drive,
+    source: &program::Source,
+    op: Op,
+    row: &[serde_json::Value],
+) -> Result<(), String> {
     for (number, inlet) in drive.inlets().iter().enumerate() {
         let spec = &inlet.spec;
         if spec.table.name == source.name {
@@ -120,7 +149,7 @@ fn feed(
             drive.give(number, Given::Rows(rows));
         }
     }
-    drive.settle()
+    Ok(())
 }
 
 /// What the sinks have taken since the last time.
@@ -151,7 +180,7 @@ fn in_turn<'p>(
 }
 
 /// What changes leave: rows and how often, or the last row of each key.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Consolidated {
     keys: Vec<usize>,
     counts: BTreeMap<Row, i64>,

@@ -91,7 +91,7 @@ pub fn tell_failure(failure: Failure, plans: &mut Plans) -> String {
 }
 
 /// A panic as an error.
-fn without_panic<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub fn without_panic<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
