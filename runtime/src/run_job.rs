@@ -272,6 +272,7 @@ fn prepare(
             config.epochs = recovered.map(|recovered| SinkEpochs {
                 job: recovered.job.clone(),
                 first: recovered.epoch + 1,
+                directory: recovered.storage.directory().to_path_buf(),
             });
             match ConnectorContext::prepare_with(plan, shards, config) {
                 Ok(context) => Ok(Arc::new(context)),

@@ -55,6 +55,11 @@ impl Storage {
         }
     }
 
+    /// Where it is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// What lies in it, epoch by epoch.
     ///
     /// # Errors

@@ -1,0 +1,1 @@
+//! Options of a sink, and spools by epoch, without a broker.

@@ -1,0 +1,1 @@
+//! Messages become rows and rows messages, without a broker.
