@@ -525,8 +525,8 @@ mod tests {
             "unknown option 'fields.a.kid' of connector datagen (line 2, column 30); did you mean `fields.a.kind`?",
         );
         check(
-            "'connector'='blackhole', 'topic'='x'",
-            "unknown option 'topic' of connector blackhole (line 2, column 32); its options are connector",
+            "'connector'='blackhole', 'colour'='x'",
+            "unknown option 'colour' of connector blackhole (line 2, column 32); its options are connector",
         );
     }
 

@@ -152,8 +152,7 @@ fn at_the_beginning(topic: &str, isolation: &str) -> Result<(BaseConsumer, BTree
     let mut list = TopicPartitionList::new();
     let mut ends = BTreeMap::new();
     for partition in found.partitions() {
-        let range = consumer.fetch_watermarks(topic, partition.id(), PATIENCE);
-        let (first, end) = range.map_err(failed)?;
+        let (first, end) = range(&consumer, topic, partition.id())?;
         if first < end {
             ends.insert(partition.id(), end);
             list.add_partition_offset(topic, partition.id(), Offset::Offset(first))
@@ -162,6 +161,18 @@ fn at_the_beginning(topic: &str, isolation: &str) -> Result<(BaseConsumer, BTree
     }
     consumer.assign(&list).map_err(failed)?;
     Ok((consumer, ends))
+}
+
+/// The first offset and the one behind the last; a broker that has just started has no leaders for a moment.
+fn range(consumer: &BaseConsumer, topic: &str, partition: i32) -> Result<(i64, i64), String> {
+    let started = Instant::now();
+    loop {
+        match consumer.fetch_watermarks(topic, partition, PATIENCE) {
+            Ok(range) => return Ok(range),
+            Err(_) if started.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(100)),
+            Err(error) => return Err(failed(error)),
+        }
+    }
 }
 
 /// Hands every record that is there to `take`.

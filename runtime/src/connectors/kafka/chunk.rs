@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(chunk.lines, b"{ \"a\":1}\n{}\n");
         assert_eq!(
             (chunk.messages.as_slice(), chunk.starts.as_slice()),
-            (&[0, 2][..], &[0, 10][..])
+            (&[0, 2][..], &[0, 9][..])
         );
         let tombstones: Vec<bool> = (0..4).map(|message| chunk.is_tombstone(message)).collect();
         assert_eq!(tombstones, [false, false, false, true]);

@@ -155,6 +155,8 @@ impl ProducerContext for Deliveries {
             let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
             failure.get_or_insert((code, text));
             self.has_failed.store(true, Ordering::Release);
+        } else {
+            self.client.heard();
         }
         self.delivered.fetch_add(1, Ordering::AcqRel);
         if self.is_awaited.swap(false, Ordering::AcqRel)
@@ -198,7 +200,7 @@ pub fn producer(
         ("enable.idempotence", "true"),
         ("partitioner", "murmur2_random"),
     ];
-    let deliveries = Deliveries::new(Context::new(properties.table()), topic, Some(waker));
+    let deliveries = Deliveries::new(Context::new(properties), topic, Some(waker));
     properties
         .config(&defaults, &[])
         .create_with_context(deliveries)

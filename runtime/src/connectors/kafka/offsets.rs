@@ -16,6 +16,9 @@ use super::client::{ANSWER_PATIENCE, ClientProperties, Context, described};
 use super::position::{PartitionPosition, TopicPartition};
 use crate::connectors::options::TableOptions;
 
+/// Events of a client that are looked through for why it failed.
+pub const EVENTS_MAX: usize = 64;
+
 /// The topics of a source.
 #[derive(Clone, Debug)]
 pub enum Topics {
@@ -356,6 +359,10 @@ impl Lookup {
 
     /// No broker has answered, or with an error.
     fn unanswered(&self, code: Option<RDKafkaErrorCode>) -> String {
+        // Lines of the client's log wait among its events.
+        for _ in 0..EVENTS_MAX {
+            let _ = self.consumer.poll(Duration::ZERO);
+        }
         let reason = self.consumer.context().reason();
         let what = code.map_or("no answer".to_string(), described);
         let reason = if reason.is_empty() {

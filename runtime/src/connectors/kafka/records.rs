@@ -161,6 +161,11 @@ impl Records {
         self.malformed
     }
 
+    /// The quote of CSV values.
+    pub fn quote(&self) -> Option<u8> {
+        self.quote
+    }
+
     /// Takes what is wanted of `message`.
     pub fn take(&self, chunk: &mut Chunk, message: &BorrowedMessage<'_>) {
         chunk.take(Taken {
@@ -460,14 +465,13 @@ impl Found {
         let Some(messages) = &self.messages else {
             return self;
         };
-        if messages.is_sorted() {
-            return self;
+        if !messages.is_sorted() {
+            let mut rows: Vec<u32> = (0..messages.len() as u32).collect();
+            rows.sort_by_key(|&row| (messages[row as usize], row));
+            self.messages = Some(rows.iter().map(|&row| messages[row as usize]).collect());
+            self.values = arrow::compute::take_record_batch(&self.values, &UInt32Array::from(rows))
+                .expect("invariant: rows are taken by their own numbers");
         }
-        let mut rows: Vec<u32> = (0..messages.len() as u32).collect();
-        rows.sort_by_key(|&row| (messages[row as usize], row));
-        self.messages = Some(rows.iter().map(|&row| messages[row as usize]).collect());
-        self.values = arrow::compute::take_record_batch(&self.values, &UInt32Array::from(rows))
-            .expect("invariant: rows are taken by their own numbers");
         let messages = self.messages.as_deref().unwrap_or_default();
         for (message, before, _) in &mut self.malformed {
             *before = messages.partition_point(|known| known < message);

@@ -57,6 +57,8 @@ pub struct KafkaSinkTable {
     epochs: Option<(Transactions, SinkEpochs)>,
     /// The newest epoch whose transaction is committed.
     committed: AtomicU64,
+    /// Bytes that a shard puts aside while an epoch is not committed.
+    spool_bytes: u64,
     /// By shard, its producer and how to wake it.
     shards: Mutex<Vec<(Option<ShardProducer>, Arc<dyn Wake>)>>,
 }
@@ -153,6 +155,7 @@ impl KafkaSinkTable {
                 .unwrap_or(Partitioning::ByKey),
             epochs,
             committed: AtomicU64::new(0),
+            spool_bytes: KAFKA_SPOOL_BYTES,
             shards: Mutex::default(),
         })
     }
@@ -398,7 +401,7 @@ impl Sink for SpoolSink {
     fn ready(&mut self) -> bool {
         // The next epoch ends only behind the one before: until then there is nothing to wait for.
         let bytes = self.open.as_ref().map_or(0, SpoolWriter::bytes);
-        bytes < KAFKA_SPOOL_BYTES || self.is_committed()
+        bytes < self.table.spool_bytes || self.is_committed()
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError> {

@@ -153,9 +153,14 @@ impl KafkaSource {
 
     /// What the client says beside messages.
     fn serve(&self) -> Result<(), ConnectorError> {
-        while let Some(event) = self.consumer.poll(Duration::ZERO) {
-            let Err(error) = event else { continue };
-            self.look_at(&error, None)?;
+        // A line of the client's log is served as silently as nothing is.
+        let mut silent = 0;
+        while silent < 2 {
+            match self.consumer.poll(Duration::ZERO) {
+                None => silent += 1,
+                Some(Ok(_)) => {}
+                Some(Err(error)) => self.look_at(&error, None)?,
+            }
         }
         Ok(())
     }
@@ -163,7 +168,6 @@ impl KafkaSource {
     /// An error that ends reading is one of the job; any other passes.
     fn look_at(&self, error: &KafkaError, partition: Option<&TopicPartition>) -> Result<(), ConnectorError> {
         let code = error.rdkafka_error_code();
-        self.consumer.context().note(code);
         let Some(code) =
             code.filter(|&code| is_final(code) || matches!(error, KafkaError::MessageConsumptionFatal(_)))
         else {
@@ -216,6 +220,7 @@ impl KafkaSource {
         }
         let has_messages = !chunk.is_empty();
         if has_messages {
+            self.consumer.context().heard();
             self.bytes += chunk.bytes() as u64;
             let id = id.clone();
             let decoded = self.records.decode(chunk, &id);

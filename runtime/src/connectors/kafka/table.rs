@@ -177,7 +177,7 @@ impl KafkaTable {
         ];
         let config = self.properties.config(&defaults, &fixed);
         config
-            .create_with_context(Context::new(self.properties.table()))
+            .create_with_context(Context::new(&self.properties))
             .map_err(|error| self.properties.told(&error))
     }
 

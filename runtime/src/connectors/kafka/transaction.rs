@@ -23,6 +23,7 @@ use shards::epoch::Epoch;
 
 use super::client::{ClientProperties, Context, described};
 use super::direct::{Deliveries, record, undelivered};
+use super::offsets::EVENTS_MAX;
 use super::spool::{self, Spooled};
 use crate::limits::KAFKA_COMMIT_PATIENCE_MS;
 use crate::terminal::tell;
@@ -190,7 +191,7 @@ impl Transactions {
             ("partitioner", "murmur2_random"),
             ("queue.buffering.max.kbytes", "65536"),
         ];
-        let deliveries = Deliveries::new(Context::quiet(self.properties.table()), &self.topic, None);
+        let deliveries = Deliveries::new(Context::quiet(&self.properties), &self.topic, None);
         let config = self.properties.config(&defaults, &fixed);
         let producer: BaseProducer<Deliveries> = config.create_with_context(deliveries).map_err(refused)?;
         producer
@@ -291,7 +292,9 @@ fn send(
 /// What an error of a request means for the transaction.
 fn attempt(error: &KafkaError, producer: &BaseProducer<Deliveries>, doing: &str) -> Attempt {
     // A message that was not delivered is the reason of what follows.
-    producer.poll(Duration::ZERO);
+    for _ in 0..EVENTS_MAX {
+        producer.poll(Duration::ZERO);
+    }
     if let Some((code, text)) = producer.context().failure() {
         return of_message(code, text);
     }
