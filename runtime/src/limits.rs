@@ -35,6 +35,26 @@ engine::limits! {
     ROW_GROUP_ROWS_MAX: usize = 128 << 10, "rows of a row group of a Parquet part",
         "the next row group begins",
         a_parquet_part_begins_a_row_group_when_one_is_full;
+    /// Bytes of messages of a Kafka partition that are decoded together.
+    KAFKA_CHUNK_BYTES: usize = 4 << 20, "bytes of Kafka messages decoded at once",
+        "the rest waits in the partition's queue",
+        a_chunk_is_full_of_messages_or_of_bytes;
+    /// Bytes that a shard's Kafka client fetches ahead, over all partitions of a table.
+    KAFKA_AHEAD_BYTES: usize = 64 << 20, "bytes fetched ahead of a Kafka source on a shard",
+        "its client fetches no more until the shard has taken some",
+        the_bytes_fetched_ahead_are_shared_by_the_partitions;
+    /// Bytes of messages that wait for a Kafka producer of a shard, unless `properties.*` says otherwise.
+    KAFKA_BEHIND_BYTES: usize = 32 << 20, "bytes that wait for a Kafka producer of a shard",
+        "the sink takes no more, and sources pause",
+        a_sink_whose_producer_is_full_is_not_ready;
+    /// Bytes that a shard puts aside for the next transaction while the one before is not committed.
+    KAFKA_SPOOL_BYTES: u64 = 256 << 20, "bytes put aside for a Kafka transaction while another is under way",
+        "the sink takes no more until the transaction is committed",
+        a_spool_is_bounded_while_an_epoch_is_not_committed;
+    /// How long an epoch's transaction is tried again while no broker answers.
+    KAFKA_COMMIT_PATIENCE_MS: u64 = 300_000, "ms that a Kafka transaction is tried again",
+        "the job stops; started again it makes the transaction then",
+        a_commit_is_tried_again_until_patience_ends;
     /// A graceful stop waits this long for a standard output that takes nothing.
     STOP_PATIENCE_MS: u64 = 5_000, "ms that a stop waits for a reader",
         "the job ends without writing the rest, and says so",

@@ -4,7 +4,7 @@
 //! [`RunOptions`] alone.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -278,6 +278,7 @@ fn prepare(
             config.epochs = recovered.map(|recovered| SinkEpochs {
                 job: recovered.job.clone(),
                 first: recovered.epoch + 1,
+                directory: recovered.storage.local_directory().map(Path::to_path_buf),
             });
             match ConnectorContext::prepare_with(plan, shards, config) {
                 Ok(context) => Ok(Arc::new(context)),

@@ -8,8 +8,9 @@ use datafusion_physical_expr::expressions::Column;
 use crate::changelog::Changelog;
 use crate::error::SqlError;
 use crate::functions::not_null::NotNull;
-use crate::plan::builder::{Builder, MapOutput, SinkQuery};
+use crate::plan::builder::{Builder, MapOutput, SinkQuery, names_of};
 use crate::plan::lowered::{ColumnSource, Lowered};
+use crate::plan::partitioner::{self, KeyedOperator, Partitioning};
 use crate::plan::{NodeId, NodeKind, PlanNode, SinkSpec, StateGrowth};
 use crate::sql::catalog::TableDefinition;
 use crate::sql::statement::Emit;
@@ -34,7 +35,11 @@ impl Builder<'_> {
             Some(table) => self.enforce_not_null(lowered, table),
             None => lowered,
         };
-        let input = &self.nodes[lowered.node];
+        let below = match query.table.as_ref().filter(|table| table.sink_replaces_by_key()) {
+            Some(table) => self.gather_by_key(lowered.node, table)?,
+            None => lowered.node,
+        };
+        let input = &self.nodes[below];
         let schema = match &query.table {
             Some(table) => table.sink_schema(),
             None => Arc::new(query.plan.schema().as_arrow().clone()),
@@ -50,7 +55,7 @@ impl Builder<'_> {
                 table: query.table.clone(),
                 statement,
             }),
-            inputs: vec![lowered.node],
+            inputs: vec![below],
             schema,
             changelog: Changelog::Append,
             event_time: input.event_time,
@@ -62,6 +67,36 @@ impl Builder<'_> {
             Some(timeout_us) => self.set_quiet_timeout(sink, timeout_us),
             None => Ok(()),
         }
+    }
+
+    /// Rows of one primary key on one shard, in order: where a row replaces another, the last one counts.
+    fn gather_by_key(&mut self, node: NodeId, table: &TableDefinition) -> Result<NodeId, SqlError> {
+        let sink = table.sink_schema();
+        let names = table.primary_key.iter().map(|&key| &table.columns[key].field);
+        let key = names.map(|field| sink.index_of(field.name()));
+        let key: Vec<usize> = key
+            .collect::<Result<_, _>>()
+            .expect("invariant: columns of a primary key are written");
+        let key_names = names_of(&sink, &key);
+        let input = &self.nodes[node];
+        let partitioning = partitioner::select(&KeyedOperator {
+            name: "a sink that replaces rows by their key",
+            key_names: &key_names,
+            keys: &key,
+            input: &input.distribution,
+            two_phase: Err("the last one counts".to_string()),
+        });
+        let is_gathered = matches!(partitioning, Partitioning::CoPartitioned(_));
+        if input.changelog.has_ops() && !is_gathered {
+            // What takes a row back and what puts another into its place would come from two shards.
+            return Err(SqlError::new(format!(
+                "the query changes rows by another key than the PRIMARY KEY ({}) of `{}`",
+                key_names.join(", "),
+                table.name
+            ))
+            .hint("aggregate by the columns of the PRIMARY KEY last, or declare the key that the query groups by"));
+        }
+        Ok(self.add_exchange(node, key, &partitioning).0)
     }
 
     /// Event time goes on by the clock in the sources that `node` reads, once they are quiet; of several

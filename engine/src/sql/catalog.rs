@@ -12,6 +12,7 @@ use datafusion_expr::LogicalPlan;
 use datafusion_physical_expr::PhysicalExpr;
 
 use crate::error::Position;
+use crate::sql::options::format_option;
 use crate::sql::statement::{StreamQuery, TableOption};
 
 /// A table: columns, event time, key and connector options.
@@ -115,9 +116,20 @@ impl TableDefinition {
         Arc::new(Schema::new(fields))
     }
 
+    /// The format of its records, where it names one.
+    pub fn format(&self) -> Option<&str> {
+        format_option(&self.options).map(|option| option.value.as_str())
+    }
+
+    /// Whether a row that is written replaces the one with its primary key.
+    pub fn sink_replaces_by_key(&self) -> bool {
+        self.connector() == "upsert-kafka"
+    }
+
     /// What the table's records say of rows read before.
     pub fn source_changes(&self) -> SourceChanges {
-        match self.option("format") {
+        match self.format() {
+            _ if self.connector() == "upsert-kafka" => return SourceChanges::Upsert,
             Some("changelog-json" | "debezium-json") => {}
             _ if self.connector() == "memory" => {}
             _ => return SourceChanges::None,

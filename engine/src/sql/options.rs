@@ -11,8 +11,10 @@ use crate::sql::statement::TableOption;
 use crate::sql::suggest;
 
 /// Connectors by name.
-pub const CONNECTORS: [&str; 8] = [
+pub const CONNECTORS: [&str; 10] = [
     "filesystem",
+    "kafka",
+    "upsert-kafka",
     "stdin",
     "stdout",
     "print",
@@ -114,11 +116,22 @@ const fn rule(
 
 const FILES: Reader = Reader::Connectors(&["filesystem"]);
 const BYTE_STREAMS: Reader = Reader::Connectors(&["filesystem", "stdin", "stdout"]);
-const READERS: Reader = Reader::Connectors(&["filesystem", "stdin", "datagen", "nexmark", "memory"]);
+const ENCODED: Reader = Reader::Connectors(&["filesystem", "stdin", "stdout", "kafka"]);
+const READERS: Reader = Reader::Connectors(&[
+    "filesystem",
+    "kafka",
+    "upsert-kafka",
+    "stdin",
+    "datagen",
+    "nexmark",
+    "memory",
+]);
+const PLAIN_KAFKA: Reader = Reader::Connectors(&["kafka"]);
+const KAFKA: Reader = Reader::Connectors(&["kafka", "upsert-kafka"]);
 const PRINT: Reader = Reader::Connectors(&["print"]);
 const DATAGEN: Reader = Reader::Connectors(&["datagen"]);
 const NEXMARK: Reader = Reader::Connectors(&["nexmark"]);
-const CHANGES: Reader = Reader::Connectors(&["filesystem", "stdin", "memory"]);
+const CHANGES: Reader = Reader::Connectors(&["filesystem", "kafka", "stdin", "memory"]);
 const JSON: Reader = Reader::Format("json");
 const CSV: Reader = Reader::Format("csv");
 
@@ -132,7 +145,7 @@ use ValueKind::{
 pub const OPTION_RULES: &[OptionRule] = &[
     rule("connector", Reader::Any, Both, Choice(&CONNECTORS), "what stores or makes the rows"),
     rule("path", FILES, Both, Text, "a file, a directory or a glob; a directory when written"),
-    rule("format", BYTE_STREAMS, Both, Choice(&FORMATS), "how rows are encoded; json and ndjson are one object per line"),
+    rule("format", ENCODED, Both, Choice(&FORMATS), "how rows are encoded; json and ndjson are one object per line"),
     rule("compression", BYTE_STREAMS, Both, Choice(&["auto", "none", "gzip", "zstd"]), "auto: by the file's extension"),
     rule("source.monitor-interval", FILES, Source, Duration, "look for new data this often, for ever; without it the files are read once"),
     rule("sink.rolling-policy.file-size", FILES, Sink, Bytes, "begin a new file beyond this size"),
@@ -148,6 +161,24 @@ pub const OPTION_RULES: &[OptionRule] = &[
     rule("csv.header", CSV, Both, Choice(&["auto", "true", "false"]), "whether the first line names the columns"),
     rule("csv.null-literal", CSV, Both, AnyText, "the text of NULL; the empty field by default"),
     rule("changelog-mode", CHANGES, Source, Text, "what records may say, of I, UA, UB, D; without UB a record replaces the row with its primary key"),
+    rule("topic", KAFKA, Both, Text, "the topic; a source reads several, with ; between them"),
+    rule("topic-pattern", PLAIN_KAFKA, Source, Text, "a regular expression that the names of the topics match as a whole"),
+    rule("properties.<name>", KAFKA, Both, AnyText, "any property of the Kafka client; properties.bootstrap.servers is needed"),
+    rule("scan.startup.mode", PLAIN_KAFKA, Source, Choice(&OFFSET_MODES), "where a job that starts anew begins to read"),
+    rule("scan.startup.specific-offsets", PLAIN_KAFKA, Source, Text, "partition:0,offset:42;partition:1,offset:300"),
+    rule("scan.startup.timestamp-millis", PLAIN_KAFKA, Source, Count, "milliseconds since 1970"),
+    rule("scan.bounded.mode", KAFKA, Source, Choice(&BOUNDED_MODES), "where reading ends; without it there is no end"),
+    rule("scan.bounded.specific-offsets", KAFKA, Source, Text, "partition:0,offset:42;partition:1,offset:300"),
+    rule("scan.bounded.timestamp-millis", KAFKA, Source, Count, "milliseconds since 1970"),
+    rule("scan.topic-partition-discovery.interval", KAFKA, Source, Duration, "how often to look for new partitions; 0 = never"),
+    rule("key.format", KAFKA, Both, Choice(&["json", "ndjson", "csv"]), "how the key of a record is encoded"),
+    rule("key.fields", PLAIN_KAFKA, Both, Text, "the columns of the key, with ; between them"),
+    rule("key.fields-prefix", KAFKA, Both, AnyText, "what the names of key columns start with, and the fields of the key do not"),
+    rule("value.format", KAFKA, Both, Choice(&FORMATS), "how the value of a record is encoded"),
+    rule("value.fields-include", KAFKA, Both, Choice(&["ALL", "EXCEPT_KEY"]), "whether the value holds the columns of the key as well"),
+    rule("sink.delivery-guarantee", KAFKA, Sink, Choice(&["none", "at-least-once", "exactly-once"]), "what a crash may do to the rows written"),
+    rule("sink.transactional-id-prefix", KAFKA, Sink, Text, "what the job's transactions are named by; no other job may use it"),
+    rule("sink.partitioner", PLAIN_KAFKA, Sink, Choice(&["default", "fixed", "round-robin"]), "which partition a row goes to; by the hash of its key by default"),
     rule("sink.print-identifier", PRINT, Sink, AnyText, "a prefix of every line"),
     rule("print-identifier", PRINT, Sink, AnyText, "the same under Flink's name"),
     rule("rows-per-second", DATAGEN, Source, Count, "how fast; 0 or absent = flat out"),
@@ -169,6 +200,29 @@ pub const OPTION_RULES: &[OptionRule] = &[
     rule(IDLE_TIMEOUT, READERS, Source, Duration, "a split without rows for this long holds the watermark no more"),
     rule(MAX_FUTURE, READERS, Source, Duration, "event times further ahead of the clock are clamped and counted"),
 ];
+
+/// Where a Kafka source may begin.
+const OFFSET_MODES: [&str; 5] = [
+    "earliest-offset",
+    "latest-offset",
+    "group-offsets",
+    "timestamp",
+    "specific-offsets",
+];
+/// Where it may end.
+const BOUNDED_MODES: [&str; 5] = [
+    "unbounded",
+    "latest-offset",
+    "group-offsets",
+    "timestamp",
+    "specific-offsets",
+];
+
+/// The option of a table's format: `format`, or `value.format` where records have keys.
+pub fn format_option(options: &[TableOption]) -> Option<&TableOption> {
+    let named = |key: &str| options.iter().find(|option| option.key == key);
+    named("format").or_else(|| named("value.format"))
+}
 
 /// How long a split may be silent before it no longer holds the watermark back.
 pub const IDLE_TIMEOUT: &str = "scan.watermark.idle-timeout";
@@ -193,7 +247,7 @@ pub fn validate_options(options: &[TableOption]) -> Result<(), SqlError> {
         );
     };
     check_choice(connector, "connector", &CONNECTORS)?;
-    let format = options.iter().find(|option| option.key == "format");
+    let format = format_option(options);
     if let Some(format) = format {
         check_choice(format, "format", &FORMATS)?;
     }
@@ -207,6 +261,15 @@ pub fn validate_options(options: &[TableOption]) -> Result<(), SqlError> {
     check_required(connector, format)
 }
 
+/// `key` without the `value.` that Flink puts before the options of `value.format`.
+fn without_value_prefix<'k>(key: &'k str, connector: &str) -> &'k str {
+    let is_of_a_format = |rest: &&str| rest.starts_with("json.") || rest.starts_with("csv.");
+    match key.strip_prefix("value.").filter(is_of_a_format) {
+        Some(rest) if connector.ends_with("kafka") => rest,
+        _ => key,
+    }
+}
+
 fn check_choice(option: &TableOption, what: &str, names: &[&str]) -> Result<(), SqlError> {
     if names.contains(&option.value.as_str()) {
         return Ok(());
@@ -218,10 +281,8 @@ fn check_choice(option: &TableOption, what: &str, names: &[&str]) -> Result<(), 
 
 fn check_option(option: &TableOption, connector: &str, format: Option<&str>) -> Result<(), SqlError> {
     let mut misplaced: Option<&OptionRule> = None;
-    for rule in OPTION_RULES
-        .iter()
-        .filter(|rule| matches_key(rule.key, &option.key))
-    {
+    let key = without_value_prefix(&option.key, connector);
+    for rule in OPTION_RULES.iter().filter(|rule| matches_key(rule.key, key)) {
         if is_read(rule, connector, format) {
             return check_value(option, rule);
         }
@@ -276,8 +337,10 @@ fn is_read(rule: &OptionRule, connector: &str, format: Option<&str>) -> bool {
         Reader::Connectors(names) => names.contains(&connector),
         // Without a format the file's extension decides, so any format may turn out to be right.
         Reader::Format(name) => {
-            matches!(connector, "filesystem" | "stdin" | "stdout")
-                && format.is_none_or(|format| format == name)
+            matches!(
+                connector,
+                "filesystem" | "stdin" | "stdout" | "kafka" | "upsert-kafka"
+            ) && format.is_none_or(|format| format == name)
         }
     }
 }
@@ -370,14 +433,17 @@ fn is_instant(value: &str) -> bool {
 
 /// What a connector cannot do without.
 fn check_required(connector: &TableOption, format: Option<&TableOption>) -> Result<(), SqlError> {
-    let is_pipe = matches!(connector.value.as_str(), "stdin" | "stdout");
+    let is_pipe = matches!(
+        connector.value.as_str(),
+        "stdin" | "stdout" | "kafka" | "upsert-kafka"
+    );
     if let Some(format) = format
         && is_pipe
         && format.value == "parquet"
     {
         return Err(SqlError::new(format!("{} cannot carry parquet", connector.value))
             .at(format.value_position)
-            .hint("a Parquet file is read from its end; use json or csv in a pipe"));
+            .hint("a Parquet file is read from its end; use json or csv"));
     }
     Ok(())
 }
@@ -419,6 +485,14 @@ mod tests {
         check("'connector'='blackhole'", "fine");
         check("'connector'='memory'", "fine");
         check(
+            "'connector'='kafka', 'topic'='a;b', 'properties.bootstrap.servers'='localhost:9092', 'scan.startup.mode'='earliest-offset', 'value.format'='json', 'value.json.ignore-parse-errors'='true', 'key.format'='csv', 'key.fields'='a'",
+            "fine",
+        );
+        check(
+            "'connector'='upsert-kafka', 'topic'='a', 'key.format'='json', 'value.format'='json', 'sink.delivery-guarantee'='exactly-once', 'sink.transactional-id-prefix'='job'",
+            "fine",
+        );
+        check(
             "'connector'='datagen', 'rows-per-second'='10', 'fields.a.b.kind'='sequence', 'fields.a.b.start'='-1', 'fields.c.null-rate'='0.1', 'seed'='7'",
             "fine",
         );
@@ -451,8 +525,8 @@ mod tests {
             "unknown option 'fields.a.kid' of connector datagen (line 2, column 30); did you mean `fields.a.kind`?",
         );
         check(
-            "'connector'='blackhole', 'topic'='x'",
-            "unknown option 'topic' of connector blackhole (line 2, column 32); its options are connector",
+            "'connector'='blackhole', 'colour'='x'",
+            "unknown option 'colour' of connector blackhole (line 2, column 32); its options are connector",
         );
     }
 
@@ -468,7 +542,7 @@ mod tests {
         );
         check(
             "'connector'='stdin', 'format'='parquet'",
-            "stdin cannot carry parquet (line 2, column 37); a Parquet file is read from its end; use json or csv in a pipe",
+            "stdin cannot carry parquet (line 2, column 37); a Parquet file is read from its end; use json or csv",
         );
     }
 

@@ -167,11 +167,9 @@ impl Coordinator {
             sql: self.recovered.sql.clone(),
         };
         self.recovered.storage.write_manifest(&manifest)?;
-        for part in &parts {
-            self.connectors
-                .commit(&part.prepared)
-                .map_err(|error| error.message)?;
-        }
+        // All of it at once: what all shards wrote to a topic is one transaction.
+        let prepared: Vec<Prepared> = parts.into_iter().flat_map(|part| part.prepared).collect();
+        self.connectors.commit(&prepared).map_err(|error| error.message)?;
         self.committed = epoch;
         self.requested = self.requested.max(epoch);
         tracing::debug!(epoch = number, "committed");

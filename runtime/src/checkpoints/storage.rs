@@ -55,6 +55,11 @@ impl Storage {
         Storage { files }
     }
 
+    /// The local directory that it is, if it is one.
+    pub fn local_directory(&self) -> Option<&Path> {
+        self.files.local_directory()
+    }
+
     /// What lies in it, epoch by epoch, from the newest down to the first that is whole, with what that one holds:
     /// nobody goes on from an older one, so they are not read.
     ///

@@ -22,6 +22,9 @@ use super::filesystem::compression::Compression;
 use super::filesystem::sink::{self, FilesystemSinkTable, SinkEpochs};
 use super::format::{FormatKind, RowFormat};
 use super::ingest::IngestLayout;
+use super::kafka::sink::{Guarantee, KafkaSinkTable};
+use super::kafka::spool::Spooled;
+use super::kafka::table::KafkaTable;
 use super::memory::Collected;
 use super::nexmark::NexmarkSource;
 use super::options::TableOptions;
@@ -64,6 +67,7 @@ pub struct ConnectorConfig {
 #[derive(Debug)]
 pub(super) enum PreparedSource {
     Filesystem(Arc<FilesystemTable>),
+    Kafka(Arc<KafkaTable>),
     StandardInput(StandardInput),
     Datagen(DatagenSource),
     Values(ValuesSource),
@@ -75,6 +79,7 @@ pub(super) enum PreparedSource {
 #[derive(Debug)]
 pub(super) enum PreparedSink {
     Filesystem(FilesystemSinkTable),
+    Kafka(Arc<KafkaSinkTable>),
     Print(ChangelogTextEncoder),
     Lines(RowFormat),
     Table,
@@ -141,7 +146,15 @@ impl ConnectorContext {
                 .map_err(|error| ConnectorError::new(format!("cannot write to standard output: {error}")))?;
             stdout.start(File::from(descriptor), wakers.clone());
         }
+        for sink in self.sinks.values() {
+            if let PreparedSink::Kafka(table) = sink {
+                table.start(&wakers)?;
+            }
+        }
         for source in self.sources.values() {
+            if let PreparedSource::Kafka(table) = source {
+                table.start(&wakers)?;
+            }
             if let PreparedSource::StandardInput(input) = source {
                 let descriptor = rustix::stdio::stdin().try_clone_to_owned();
                 let descriptor = descriptor
@@ -165,7 +178,23 @@ impl ConnectorContext {
     /// # Errors
     /// It is lost, or cannot be shown.
     pub fn commit(&self, prepared: &[Prepared]) -> Result<(), ConnectorError> {
-        prepared.iter().try_for_each(sink::commit)
+        let mut spools: BTreeMap<String, Vec<Spooled>> = BTreeMap::new();
+        for prepared in prepared {
+            match Spooled::read(prepared)? {
+                Some(spooled) => spools.entry(spooled.table.clone()).or_default().push(spooled),
+                None => sink::commit(prepared)?,
+            }
+        }
+        for (table, spools) in spools {
+            let Some(PreparedSink::Kafka(table)) = self.sinks.get(&table) else {
+                return Err(ConnectorError::new(format!(
+                    "the checkpoint holds output for the topic of table '{table}', which the job does not write any more; run \
+                     the job once more as it was, or start with another checkpoint directory"
+                )));
+            };
+            table.commit(spools)?;
+        }
+        Ok(())
     }
 
     /// Takes back what `job` wrote behind `epoch`.
@@ -173,13 +202,11 @@ impl ConnectorContext {
     /// # Errors
     /// The outside world refuses.
     pub fn abort_after(&self, job: &str, epoch: Epoch) -> Result<(), ConnectorError> {
-        let tables = self.sinks.values().filter_map(|sink| match sink {
-            PreparedSink::Filesystem(table) => Some(table),
-            _ => None,
-        });
-        tables
-            .map(FilesystemSinkTable::directory)
-            .try_for_each(|directory| directory.abort_after(job, epoch))
+        self.sinks.values().try_for_each(|sink| match sink {
+            PreparedSink::Filesystem(table) => table.directory().abort_after(job, epoch),
+            PreparedSink::Kafka(table) => table.abort_after(epoch),
+            _ => Ok(()),
+        })
     }
 
     /// What a job with checkpoints must know of its sources: those that cannot be read again are told, one a
@@ -201,9 +228,19 @@ impl ConnectorContext {
                      checkpoint are lost with the process (at most once)"
                 )),
                 PreparedSource::Filesystem(_)
+                | PreparedSource::Kafka(_)
                 | PreparedSource::Datagen(_)
                 | PreparedSource::Values(_)
                 | PreparedSource::Nexmark(_) => {}
+            }
+        }
+        for (name, sink) in &self.sinks {
+            if let PreparedSink::Kafka(table) = sink
+                && table.guarantee() == Guarantee::None
+            {
+                notes.push(format!(
+                    "table '{name}' is written without a guarantee: a crash may lose rows"
+                ));
             }
         }
         Ok(notes)
@@ -267,6 +304,9 @@ impl ConnectorContext {
             "filesystem" => {
                 PreparedSource::Filesystem(Arc::new(FilesystemTable::prepare(&options, &layout)?))
             }
+            "kafka" | "upsert-kafka" => {
+                PreparedSource::Kafka(Arc::new(KafkaTable::prepare(source, &options)?))
+            }
             "stdin" => {
                 let is_read = |source: &PreparedSource| matches!(source, PreparedSource::StandardInput(_));
                 if self.sources.values().any(is_read) {
@@ -308,6 +348,11 @@ impl ConnectorContext {
                         let table = FilesystemSinkTable::prepare(&options, &input.changelog)?;
                         PreparedSink::Filesystem(table.in_epochs(config.epochs.clone()))
                     }
+                    "kafka" | "upsert-kafka" => PreparedSink::Kafka(Arc::new(KafkaSinkTable::prepare(
+                        &options,
+                        &input.changelog,
+                        config.epochs.clone(),
+                    )?)),
                     "stdout" => prepare_stdout(&options, config.output)?,
                     "print" => PreparedSink::Print(ChangelogTextEncoder::new(
                         options
@@ -362,9 +407,25 @@ fn prepare_stdout(options: &TableOptions<'_>, output: OutputFormat) -> Result<Pr
 }
 
 /// Connectors that can be read.
-const SOURCES: &[&str] = &["filesystem", "stdin", "datagen", "nexmark", "memory"];
+const SOURCES: &[&str] = &[
+    "filesystem",
+    "kafka",
+    "upsert-kafka",
+    "stdin",
+    "datagen",
+    "nexmark",
+    "memory",
+];
 /// Connectors that can be written.
-const SINKS: &[&str] = &["filesystem", "stdout", "print", "blackhole", "memory"];
+const SINKS: &[&str] = &[
+    "filesystem",
+    "kafka",
+    "upsert-kafka",
+    "stdout",
+    "print",
+    "blackhole",
+    "memory",
+];
 
 /// The name under which a sink is prepared; empty for standard output.
 fn sink_name(sink: &SinkSpec) -> &str {

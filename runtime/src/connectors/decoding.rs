@@ -24,6 +24,30 @@ pub enum MalformedPolicy {
     DeadLetter(PathBuf, Arc<File>),
 }
 
+impl MalformedPolicy {
+    /// Appends `record` to the dead-letter file, where there is one.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_letter(&self, record: &[u8]) -> Result<(), ConnectorError> {
+        let MalformedPolicy::DeadLetter(path, file) = self else {
+            return Ok(());
+        };
+        let mut line = record.to_vec();
+        if line.last() != Some(&b'\n') {
+            line.push(b'\n');
+        }
+        // One write of one whole line: the file is opened for appending, so the lines of several shards do not
+        // mix.
+        (&**file).write_all(&line).map_err(|error| {
+            ConnectorError::new(format!(
+                "cannot write the dead-letter file {}: {error}",
+                path.display()
+            ))
+        })
+    }
+}
+
 /// Decodes one buffer of whole records after the other.
 pub struct TextRows {
     decoder: Box<dyn Decoder>,
@@ -165,21 +189,7 @@ impl TextRows {
                 let place = place(&self.buffer, start + malformed.start);
                 Err(ConnectorError::new(format!("{place}: {}", malformed.reason)))
             }
-            MalformedPolicy::Skip => Ok(()),
-            MalformedPolicy::DeadLetter(path, file) => {
-                let mut line = record.to_vec();
-                if line.last() != Some(&b'\n') {
-                    line.push(b'\n');
-                }
-                // One write of one whole line: the file is opened for appending, so the lines of
-                // several shards do not mix.
-                (&**file).write_all(&line).map_err(|error| {
-                    ConnectorError::new(format!(
-                        "cannot write the dead-letter file {}: {error}",
-                        path.display()
-                    ))
-                })
-            }
+            policy => policy.write_letter(record),
         }
     }
 }

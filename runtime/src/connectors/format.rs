@@ -158,15 +158,24 @@ impl RowFormat {
     /// # Errors
     /// A column of a type that the format cannot hold.
     pub fn decoder(&self, layout: &IngestLayout) -> Result<Box<dyn Decoder>, FormatError> {
-        let wanted = layout.physical.clone();
+        self.decoder_of(layout.physical.clone(), layout.declared.clone())
+    }
+
+    /// A decoder of the columns `wanted`, of records that have the columns `declared`.
+    ///
+    /// # Errors
+    /// See [`RowFormat::decoder`].
+    pub fn decoder_of(
+        &self,
+        wanted: SchemaRef,
+        declared: Vec<String>,
+    ) -> Result<Box<dyn Decoder>, FormatError> {
         Ok(match self {
             RowFormat::Json(options, _) => Box::new(NdjsonDecoder::new(wanted, *options)?),
             RowFormat::Changelog(envelope, options, _) => {
                 Box::new(ChangelogDecoder::new(wanted, *envelope, *options)?)
             }
-            RowFormat::Csv(options) => {
-                Box::new(CsvDecoder::new(wanted, layout.declared.clone(), options.clone())?)
-            }
+            RowFormat::Csv(options) => Box::new(CsvDecoder::new(wanted, declared, options.clone())?),
         })
     }
 

@@ -24,10 +24,12 @@ pub mod filesystem;
 pub mod format;
 pub mod generated;
 pub mod ingest;
+pub mod kafka;
 pub mod memory;
 pub mod nexmark;
 pub mod options;
 pub mod records;
+pub mod secrets;
 pub mod stdin;
 pub mod stdout;
 #[cfg(test)]
@@ -57,6 +59,7 @@ pub fn make_source(
     );
     match context.source(&source.table.name)? {
         PreparedSource::Filesystem(table) => filesystem::make_source(source, table, shard, shards),
+        PreparedSource::Kafka(table) => table.source(source, shard, shards),
         PreparedSource::StandardInput(input) => {
             Ok(Box::new(stdin::StandardInputSource::new(source, input, shard)?))
         }
@@ -94,6 +97,7 @@ pub fn make_sink(
     };
     Ok(match context.sink(sink)? {
         PreparedSink::Filesystem(table) => Box::new(table.sink(shard, schema, changelog.has_ops())),
+        PreparedSink::Kafka(table) => table.sink(sink.statement, shard, &schema, changelog.has_ops()),
         PreparedSink::Print(encoder) => lines(Box::new(encoder.clone())),
         PreparedSink::Lines(format) => lines(format.encoder(&schema, changelog.has_ops())),
         PreparedSink::Table => Box::new(TableSink::new(context.stdout(), shard, sink.statement)),

@@ -12,6 +12,8 @@ use engine::sql::option_values::{parse_boolean, parse_bytes, parse_duration_us};
 use engine::sql::options::{OPTION_RULES, validate_options};
 use engine::sql::statement::TableOption;
 
+use super::secrets;
+
 /// The options of one table.
 #[derive(Clone, Copy, Debug)]
 pub struct TableOptions<'a> {
@@ -36,10 +38,32 @@ impl<'a> TableOptions<'a> {
     /// The option itself, where given.
     pub fn find(&self, key: &str) -> Option<&'a TableOption> {
         debug_assert!(
-            OPTION_RULES.iter().any(|rule| rule.key == key) || key.starts_with("fields."),
+            OPTION_RULES.iter().any(|rule| rule.key == key)
+                || key.starts_with("fields.")
+                || key.starts_with("properties."),
             "invariant: '{key}' has a rule"
         );
-        self.table.options.iter().find(|option| option.key == key)
+        let named = |key: &str| self.table.options.iter().find(|option| option.key == key);
+        // Flink puts `value.` before the options of a `value.format`.
+        let is_of_a_format = key.starts_with("json.") || key.starts_with("csv.");
+        named(key).or_else(|| is_of_a_format.then(|| named(&format!("value.{key}")))?)
+    }
+
+    /// The value of `key` with what it takes from the environment or from files, where given.
+    ///
+    /// # Errors
+    /// What it takes is not there.
+    pub fn resolved(&self, key: &str) -> Result<Option<String>, SqlError> {
+        let Some(text) = self.text(key) else {
+            return Ok(None);
+        };
+        let resolved = secrets::resolve(text).map_err(|message| {
+            self.error(
+                key,
+                format!("table '{}': option '{key}': {message}", self.table.name),
+            )
+        });
+        resolved.map(Some)
     }
 
     /// The value of `key`, where given.

@@ -62,7 +62,9 @@ fn replaced(options: &[TableOption]) -> Vec<TableOption> {
         found.map(|option| option.value.as_str())
     };
     let mut replaced = vec![option("connector", MEMORY)];
-    if let Some("changelog-json" | "debezium-json") = value("format") {
+    if value("connector") == Some("upsert-kafka") {
+        replaced.push(option("changelog-mode", "I,UA,D"));
+    } else if let Some("changelog-json" | "debezium-json") = value("format").or(value("value.format")) {
         let mode = value("changelog-mode").unwrap_or("I,UA,UB,D");
         replaced.push(option("changelog-mode", mode));
     }

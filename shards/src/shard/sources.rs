@@ -92,6 +92,10 @@ impl SourceEnd {
         self.splits_known = true;
         let mut outputs = Vec::new();
         let splits = self.source.splits();
+        if splits.is_empty() && self.ingest.watermark().is_some() {
+            // Nothing is read here, or not yet: others' watermarks need not wait for it.
+            outputs.push(IngestOutput::Idle);
+        }
         for &split in &splits {
             self.ingest.add_split(split, now);
         }

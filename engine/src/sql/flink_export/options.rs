@@ -7,7 +7,14 @@ use crate::error::SqlError;
 use crate::sql::statement::{SetOption, Statement, StatementKind, TableOption};
 
 /// Connectors that both have.
-const CONNECTORS: [&str; 4] = ["filesystem", "print", "blackhole", "datagen"];
+const CONNECTORS: [&str; 6] = [
+    "filesystem",
+    "kafka",
+    "upsert-kafka",
+    "print",
+    "blackhole",
+    "datagen",
+];
 
 /// Options that mean the same to both.
 const SHARED: [&str; 20] = [
@@ -51,7 +58,9 @@ pub(super) fn export_options(statements: &[Statement], edits: &mut Edits<'_>) ->
 
 fn export_table(options: &[TableOption], edits: &mut Edits<'_>) -> Result<(), SqlError> {
     let value = |key: &str| options.iter().find(|option| option.key == key);
-    let is_csv = value("format").is_some_and(|format| format.value == "csv");
+    // A record of a topic is no file: it has no header in either.
+    let is_csv = value("format").is_some_and(|format| format.value == "csv")
+        && value("connector").is_none_or(|connector| connector.value != "kafka");
     if let Some(format) = value("format").filter(|_| is_csv && value("csv.header").is_none()) {
         return Err(
             SqlError::new("Flink's CSV files have no header, and this table's have one")
@@ -104,12 +113,29 @@ fn export_option(
             edits.replace_position(option.key_position, "'print-identifier'");
             Ok(())
         }
-        (key, _) if SHARED.contains(&key) => Ok(()),
+        (key, _) if SHARED.contains(&key) || is_of_kafka(key) => Ok(()),
         (key, _) => match key.strip_prefix("fields.").and_then(|rest| rest.rsplit_once('.')) {
             Some((_, part)) if FIELD_PARTS.contains(&part) => Ok(()),
             _ => refuse(format!("the option '{key}' has no counterpart in Flink")),
         },
     }
+}
+
+/// Options of Kafka tables are Flink's.
+fn is_of_kafka(key: &str) -> bool {
+    let prefixes = [
+        "topic",
+        "properties.",
+        "scan.startup.",
+        "scan.bounded.",
+        "scan.topic-partition-discovery.",
+        "key.",
+        "value.",
+        "sink.delivery-guarantee",
+        "sink.transactional-id-prefix",
+        "sink.partitioner",
+    ];
+    prefixes.iter().any(|prefix| key.starts_with(prefix))
 }
 
 /// Takes an option out of its list, with the comma behind it, or before it where it is the last.

@@ -53,6 +53,10 @@ impl Files for LocalFiles {
         path.display().to_string()
     }
 
+    fn local_directory(&self) -> Option<&Path> {
+        Some(&self.root)
+    }
+
     fn own_name(&self, name: &str) -> String {
         name.to_owned()
     }

@@ -12,6 +12,7 @@ pub mod objects;
 pub mod refusals;
 
 use std::fmt::Debug;
+use std::path::Path;
 
 /// Why a file could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,11 @@ impl Unreadable {
 pub trait Files: Debug + Send {
     /// How the user calls a file, or a directory without `name`.
     fn describe(&self, directory: &str, name: &str) -> String;
+
+    /// The local directory, if it is one.
+    fn local_directory(&self) -> Option<&Path> {
+        None
+    }
 
     /// The name under which a file is written that another process may write as well, without either in the
     /// other's way.

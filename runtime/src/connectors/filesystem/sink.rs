@@ -133,6 +133,8 @@ pub struct SinkEpochs {
     pub job: String,
     /// The epoch that is written when the job starts.
     pub first: Epoch,
+    /// The local directory of its checkpoints; none where they lie in an object store.
+    pub directory: Option<PathBuf>,
 }
 
 /// The epoch of a part of `job`.
@@ -484,6 +486,7 @@ mod tests {
     fn in_a_job_with_checkpoints_a_part_is_shown_when_its_epoch_is_committed_and_taken_back_if_it_never_is() {
         let directory = TemporaryDirectory::create();
         let epochs = SinkEpochs {
+            directory: Some(PathBuf::new()),
             job: "1f".into(),
             first: 5,
         };
