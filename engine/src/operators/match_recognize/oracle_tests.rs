@@ -418,7 +418,7 @@ fn run(case: &Case, rows: &[Row], random: &mut SmallRng) -> Result<Vec<String>, 
             if random.random_bool(0.3) && !is_end {
                 let mut writer = StateWriter::new();
                 running.snapshot(&mut writer).unwrap();
-                let written = writer.finish(watermark, 0).unwrap();
+                let written = writer.finish(watermark, 0);
                 running = operator(case);
                 running
                     .restore(&StateReader::new(vec![&written], vec![Placement::Any], 0, 1))
