@@ -111,6 +111,18 @@ limits! {
     LEAD_OFFSET_MAX: i64 = 1_000_000, "rows that LEAD looks ahead",
         "the statement is refused",
         errors_of_the_plan_point_at_what_is_wrong;
+    /// Variables of one PATTERN: which of them a row may be taken for is a word of bits.
+    MATCH_VARIABLES_MAX: usize = 64, "variables of a PATTERN",
+        "the statement is refused",
+        patterns_are_bounded;
+    /// Steps of one PATTERN once its quantifiers are written out.
+    MATCH_STEPS_MAX: u64 = 10_000, "steps of a PATTERN",
+        "the statement is refused",
+        patterns_are_bounded;
+    /// The farthest row that FIRST, LAST and PREV of a pattern count to: PREV keeps that many of each partition.
+    MATCH_OFFSET_MAX: usize = 1_000_000, "rows that FIRST, LAST and PREV of a PATTERN count",
+        "the statement is refused",
+        patterns_are_bounded;
     /// Values that one call of ARRAY_REPEAT may make of a batch, so that a typing error does not take all memory.
     REPEATED_MAX: usize = 16 << 20, "values of ARRAY_REPEAT in a batch",
         "the job stops with an error",

@@ -74,6 +74,7 @@ pub(crate) fn answers_for_windows(kind: &NodeKind) -> bool {
             | NodeKind::WindowJoin(_)
             | NodeKind::OverAggregate(_)
             | NodeKind::Lead(_)
+            | NodeKind::MatchRecognize(_)
     )
 }
 

@@ -11,6 +11,7 @@ use crate::operators::late_rows::LateRows;
 use crate::operators::local_group_aggregate::LocalGroupAggregate;
 use crate::operators::local_window_aggregate::LocalWindowAggregate;
 use crate::operators::map::Map;
+use crate::operators::match_recognize::MatchRecognize;
 use crate::operators::normalize::Normalize;
 use crate::operators::over_aggregate::OverAggregate;
 use crate::operators::over_aggregate::lead::Lead;
@@ -56,6 +57,7 @@ pub fn build(
         NodeKind::SessionAssign(spec) => Box::new(SessionAssign::new(spec, input(0), output)),
         NodeKind::OverAggregate(spec) => Box::new(OverAggregate::new(spec, input(0), output)?),
         NodeKind::Lead(spec) => Box::new(Lead::new(spec, input(0), output)?),
+        NodeKind::MatchRecognize(spec) => Box::new(MatchRecognize::new(spec, input(0), output)?),
         NodeKind::StreamJoin(spec) => {
             let append_only = !node.changelog.has_ops();
             Box::new(StreamJoin::new(spec, input(0), input(1), output, append_only)?)

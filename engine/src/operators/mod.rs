@@ -12,6 +12,7 @@ pub mod ingest;
 pub mod keep_first;
 pub mod late_rows;
 pub mod map;
+pub mod match_recognize;
 pub mod normalize;
 pub mod over_aggregate;
 pub mod rank;

@@ -4,7 +4,8 @@
 //! `waiting` holds and orders the rows (`ties` where partition and event time are equal), `calls`
 //! shares frames between calls, `frames` slides them (`combine` says what over), `frozen` writes them for
 //! snapshots, `results` meets columns;
-//! `row_accumulator` adapts DataFusion's aggregates; `lead` is an operator of its own, over the same `waiting`.
+//! `row_accumulator` adapts DataFusion's aggregates; `lead` is an operator of its own, over the same `waiting`;
+//! `running` is one call over rows that come one after another.
 //!
 //! **Invariant.** A row's answer depends on the rows of its partition alone, not on batches, shards or
 //! the moments at which the watermark rose. No step works on more than a few quanta of rows.
@@ -16,8 +17,9 @@ mod frozen;
 pub mod lead;
 mod results;
 mod row_accumulator;
+pub(in crate::operators) mod running;
 mod ties;
-mod waiting;
+pub(in crate::operators) mod waiting;
 
 #[cfg(test)]
 mod tests;

@@ -175,6 +175,12 @@ impl Builder<'_> {
                 if let Some(unnest) = node.as_any().downcast_ref::<super::lower_unnest::Unnest>() {
                     return self.lower_unnest(unnest);
                 }
+                if let Some(matching) = node
+                    .as_any()
+                    .downcast_ref::<super::match_recognize::MatchRecognize>()
+                {
+                    return self.lower_match(matching);
+                }
                 if let Some(late) = node.as_any().downcast_ref::<super::lower_late::LateInput>() {
                     return self.lower_late_input(late);
                 }

@@ -11,10 +11,12 @@ use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion_physical_expr::PhysicalExpr;
 
 use crate::plan::display::{display_name, duration, expression};
+use crate::plan::match_spec::MatchSkip;
 use crate::plan::warnings::warnings;
 use crate::plan::{
-    AggregateCall, AggregateFunction, Distribution, ExchangeTarget, JoinKey, JoinKind, NodeId, NodeKind,
-    OverFrame, PlanNode, RankFunction, SortColumn, StateGrowth, StreamPlan, WindowInput, WindowKind,
+    AggregateCall, AggregateFunction, Distribution, ExchangeTarget, JoinKey, JoinKind, MatchSpec, NodeId,
+    NodeKind, OverFrame, PlanNode, RankFunction, SortColumn, StateGrowth, StreamPlan, WindowInput,
+    WindowKind,
 };
 use crate::sql::statement::Emit;
 
@@ -124,6 +126,12 @@ pub fn headline(plan: &StreamPlan, id: NodeId) -> String {
         }
         NodeKind::Lead(spec) => format!(
             "Lead per {} by {}",
+            names(input, &spec.partition),
+            input.field(spec.time_column).name()
+        ),
+        NodeKind::MatchRecognize(spec) => format!(
+            "Match {} per {} by {}",
+            spec.pattern.display(&spec.variables),
             names(input, &spec.partition),
             input.field(spec.time_column).name()
         ),
@@ -262,6 +270,7 @@ impl Printer<'_> {
                 });
                 vec![format!("computes: {}", calls.collect::<Vec<_>>().join(", "))]
             }
+            NodeKind::MatchRecognize(spec) => match_details(spec),
             NodeKind::TemporalJoin(spec) => {
                 let mut lines = self.join_details(node, &spec.equal, spec.filter.as_ref());
                 lines.push(match spec.times {
@@ -374,6 +383,32 @@ impl Printer<'_> {
         }
         parts.join(" · ")
     }
+}
+
+/// What a pattern's variables are, and how matches follow each other.
+fn match_details(spec: &MatchSpec) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (variable, name) in spec.variables.iter().enumerate() {
+        let parts = spec.conditions.iter().filter(|part| part.variable == variable);
+        let parts: Vec<String> = parts.map(|part| expression(&part.predicate)).collect();
+        if !parts.is_empty() {
+            lines.push(format!("{name}: {}", parts.join(" AND ")));
+        }
+    }
+    let skip = match spec.skip {
+        MatchSkip::PastLastRow => "behind the last row".to_string(),
+        MatchSkip::ToNextRow => "at the row behind the first".to_string(),
+        MatchSkip::ToFirst(variable) => format!("at the first {}", spec.variables[variable]),
+        MatchSkip::ToLast(variable) => format!("at the last {}", spec.variables[variable]),
+    };
+    let within = spec
+        .within_us
+        .map(|us| format!("; shorter than {}", duration(us)));
+    lines.push(format!(
+        "the next match begins: {skip}{}",
+        within.unwrap_or_default()
+    ));
+    lines
 }
 
 fn names(schema: &Schema, columns: &[usize]) -> String {

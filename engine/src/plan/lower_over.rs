@@ -245,7 +245,11 @@ impl Builder<'_> {
         }
         let node = self.nodes[lowered.node].clone();
         if node.changelog.has_ops() {
-            return Err(self.error_at(&[name], "OVER on a changing input is not supported yet"));
+            let subject = if name == "LEAD" { "OVER" } else { name };
+            return Err(self.error_at(
+                &[name],
+                format!("{subject} on a changing input is not supported yet"),
+            ));
         }
         let key_names = names_of(&node.schema, partition);
         let partitioning = partitioner::select(&KeyedOperator {

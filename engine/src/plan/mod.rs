@@ -32,6 +32,7 @@ mod lower_interval;
 mod lower_join;
 pub(crate) mod lower_late;
 pub(crate) mod lower_lead;
+mod lower_match;
 mod lower_over;
 mod lower_rank;
 mod lower_scan;
@@ -42,14 +43,18 @@ pub(crate) mod lower_unnest;
 pub mod lower_values;
 mod lower_window_tvf;
 mod lowered;
+pub(crate) mod match_recognize;
+pub mod match_spec;
 pub mod partitioner;
 mod ranks;
+pub mod row_pattern;
 mod scans;
 mod sharing;
 pub mod state_names;
 pub mod warnings;
 pub mod window_tvf;
 
+pub use match_spec::MatchSpec;
 pub use ranks::{RankFunction, RankSpec, RankWindow, SortColumn, SortSpec};
 
 /// Index into [`StreamPlan::nodes`].
@@ -173,6 +178,8 @@ pub enum NodeKind {
     OverAggregate(OverAggregateSpec),
     /// `LEAD(…) OVER (PARTITION BY … ORDER BY event time)`.
     Lead(LeadSpec),
+    /// `MATCH_RECOGNIZE`: rows that follow a pattern.
+    MatchRecognize(MatchSpec),
     /// Join of two inputs that both carry the same windows.
     WindowJoin(WindowJoinSpec),
     /// Join of two streams: regular, or within an interval of event time.

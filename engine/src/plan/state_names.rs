@@ -130,6 +130,19 @@ fn kind_and_layout(node: &PlanNode) -> Option<(&'static str, String)> {
             let reach = offsets.max().unwrap_or(0);
             ("LEAD", layout(&[&spec.partition, &spec.time_column, &reach]))
         }
+        NodeKind::MatchRecognize(spec) => (
+            "pattern",
+            layout(&[
+                &spec.partition,
+                &spec.time_column,
+                &spec.order,
+                &spec.variables,
+                &spec.pattern,
+                &spec.within_us,
+                &spec.skip,
+                &spec.rows_before(),
+            ]),
+        ),
         NodeKind::WindowJoin(spec) => (
             "window join",
             layout(&[&spec.kind, &spec.window_end, &spec.equal, &spec.tick_us]),

@@ -76,6 +76,9 @@ fn remedy(kind: &NodeKind) -> &'static str {
             "use a frame of time: RANGE BETWEEN INTERVAL '1' HOUR PRECEDING AND CURRENT ROW"
         }
         NodeKind::Lead(_) => "partition by what has few values: the last rows of each wait for the next ones",
+        NodeKind::MatchRecognize(_) => {
+            "bound how long a match takes: PATTERN (…) WITHIN INTERVAL '1' HOUR, and PREV only where it is needed"
+        }
         NodeKind::Sort(_) => "order by the event time first: then rows come out as the watermark passes them",
         NodeKind::TemporalJoin(_) => "keep the versioned table small: the newest version of each key stays",
         _ => "let keys expire: SET 'table.exec.state.ttl' = '1 d'",

@@ -1,6 +1,6 @@
 //! The SQL front end: text → statements → catalog → logical plans.
 //!
-//! The flow, one file each: `tokens` (sqlparser's tokens, durations lowered) → `late_data`, `emit`, `sugar`
+//! The flow, one file each: `tokens` (sqlparser's tokens, durations lowered) → `late_data`, `emit`, `sugar`, `match_clauses`
 //! (clauses that sqlparser cannot read) → `dialect` + `stream_parser` + `parser` + `create_table` +
 //! `table_like` + `types` (statements) → `group_windows` + `window_columns` + `window_call` +
 //! `interval` (every window a window TVF), `spellings` (Flink's, respelled) → `refusals` (what
@@ -18,6 +18,7 @@ mod group_windows;
 pub(crate) mod hints;
 pub mod interval;
 mod late_data;
+pub(crate) mod match_clauses;
 pub mod option_values;
 pub mod options;
 pub mod parser;

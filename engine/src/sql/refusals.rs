@@ -313,10 +313,6 @@ impl Refusals<'_> {
             TableFactor::Derived { sample, .. } => {
                 self.refuse_first(at, &[(sample.is_some(), "TABLESAMPLE", "filter with WHERE")])
             }
-            TableFactor::MatchRecognize { table, .. } => {
-                let position = self.clause_position("MATCH_RECOGNIZE", position_of(table.as_ref()));
-                Err(SqlError::new("MATCH_RECOGNIZE is not supported yet").at(position))
-            }
             TableFactor::UNNEST { with_offset, .. } => {
                 self.refuse_first(at, &[(*with_offset, "WITH OFFSET", "use WITH ORDINALITY")])
             }
@@ -329,7 +325,8 @@ impl Refusals<'_> {
             | TableFactor::SemanticView { .. } => {
                 Err(SqlError::new("this table function is not supported").at(at))
             }
-            TableFactor::TableFunction { .. }
+            TableFactor::MatchRecognize { .. }
+            | TableFactor::TableFunction { .. }
             | TableFactor::Function { .. }
             | TableFactor::NestedJoin { .. } => Ok(()),
         }

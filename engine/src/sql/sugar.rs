@@ -2,7 +2,8 @@
 //!
 //! Stands between `tokens` and `parser`: `EMIT …` is cut off, `WINDOW TUMBLING(…)` is cut out and
 //! remembered with the SELECT it belongs to (`group_windows` applies it), `ROWS WINDOW BUFFER n
-//! ROWS` becomes a frame, `TABLE t` inside a window TVF becomes `t`.
+//! ROWS` becomes a frame, `TABLE t` inside a window TVF becomes `t`, WITHIN of a pattern a definition
+//! (`match_clauses`).
 //!
 //! **Invariant.** Nothing is dropped: each clause is lowered, remembered, or refused.
 
@@ -14,6 +15,7 @@ use crate::error::{Position, SqlError};
 use crate::sql::dialect::StreamDialect;
 use crate::sql::emit::{EmitClause, take_emit};
 use crate::sql::late_data::take_late_data;
+use crate::sql::match_clauses;
 use crate::sql::position::span_position;
 use crate::sql::refusals::check_depth;
 use crate::sql::statement::LateData;
@@ -171,6 +173,11 @@ impl Walk<'_> {
             return Ok(Some(self.partition_of_session(index)));
         } else if is_word(token, "ROWS") || is_word(token, "RANGE") {
             self.note_frame(index);
+        } else if self.level().opener.as_deref() == Some("MATCH_RECOGNIZE")
+            && let Some((respelled, next)) = match_clauses::respelled(self.tokens, index)?
+        {
+            self.output.extend(respelled);
+            return Ok(Some(next));
         }
         Ok(None)
     }

@@ -1,5 +1,6 @@
 //! Jobs that mean nothing on a stream are refused before anything starts: what, where, and what to do.
 
+mod patterns;
 mod places;
 
 use super::*;

@@ -24,7 +24,7 @@ const COMPACTION_SHARE: usize = 4;
 const COMPACTION_ROWS_MIN: usize = 64;
 
 /// Rows in order, ready to be answered.
-pub(super) struct Ready {
+pub(in crate::operators) struct Ready {
     pub rows: RecordBatch,
     pub times: ScalarBuffer<i64>,
     pub partitions: Vec<u32>,
@@ -64,7 +64,7 @@ pub(super) struct Run {
 }
 
 /// All waiting rows.
-pub(super) struct Waiting {
+pub(in crate::operators) struct Waiting {
     schema: SchemaRef,
     runs: Vec<Run>,
     ties: Ties,

@@ -16,6 +16,7 @@ use crate::error::SqlError;
 use crate::functions::Functions;
 use crate::sql::catalog::{Catalog, TableDefinition, ViewDefinition};
 use crate::sql::query::errors::external;
+use crate::sql::query::match_recognize::MatchPlanner;
 use crate::sql::query::relations::WindowPlanner;
 use crate::sql::query::types::FlinkTypes;
 use crate::sql::query::unnest::UnnestPlanner;
@@ -35,7 +36,11 @@ impl<'a> CatalogContext<'a> {
             catalog,
             functions: Functions::library(),
             options: ConfigOptions::default(),
-            relation_planners: vec![Arc::new(WindowPlanner), Arc::new(UnnestPlanner)],
+            relation_planners: vec![
+                Arc::new(WindowPlanner),
+                Arc::new(UnnestPlanner),
+                Arc::new(MatchPlanner),
+            ],
         }
     }
 }

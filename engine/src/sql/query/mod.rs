@@ -1,7 +1,7 @@
 //! Query planning: a parsed query → an optimised logical plan, by DataFusion's planner crates.
 //!
 //! `syntax` lowers Flink's spellings, `context` answers what tables and functions there are, `relations` plans
-//! window TVFs, `unnest` arrays, `temporal` marks temporal joins, `types` the types of CAST, `casts` prints values as
+//! window TVFs, `match_recognize` patterns of rows, `unnest` arrays, `temporal` marks temporal joins, `types` the types of CAST, `casts` prints values as
 //! Flink does, `set_operations`, `exists` and `not_in` mend what DataFusion means differently, `late_data` splits off what `LATE DATA TO` asks for, `lead_last` orders OVERs, `lateral_top_n` plans LATERAL with LIMIT, `optimizer` holds the hand-picked
 //! rules, `conditions` looks at types, `errors` turns DataFusion's errors into ours, with a place in the text that `blame` finds if nobody else does.
 
@@ -15,6 +15,7 @@ mod inserts;
 pub(crate) mod late_data;
 mod lateral_top_n;
 mod lead_last;
+mod match_recognize;
 mod not_in;
 mod optimizer;
 mod relations;

@@ -4,6 +4,7 @@
 use datafusion_common::Column;
 use datafusion_expr::{Expr, LogicalPlan};
 
+use crate::plan::match_recognize::MatchRecognize;
 use crate::sql::query::context::watermark_column;
 
 /// The event-time column among the output of `plan`, if there is one.
@@ -28,6 +29,10 @@ fn event_time_index(plan: &LogicalPlan) -> Option<usize> {
                 .expr
                 .iter()
                 .position(|expression| is_column(expression, &column))
+        }
+        LogicalPlan::Extension(extension) => {
+            let is_match = extension.node.as_any().is::<MatchRecognize>();
+            is_match.then(|| plan.schema().fields().len() - 1)
         }
         _ => None,
     }

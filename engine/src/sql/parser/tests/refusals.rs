@@ -21,10 +21,6 @@ fn what_the_planner_would_ignore_is_refused() {
         "error: DISTINCT ON is not supported (line 1, column 8); use ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) = 1",
     );
     check(
-        "SELECT a FROM t MATCH_RECOGNIZE (PARTITION BY a ORDER BY b MEASURES A.x AS y PATTERN (A) DEFINE A AS A.x > 1)",
-        "error: MATCH_RECOGNIZE is not supported yet (line 1, column 17)",
-    );
-    check(
         "SELECT a FROM t WHERE b = ?",
         "error: the parameter ? has no value (line 1, column 27); write the value itself",
     );
