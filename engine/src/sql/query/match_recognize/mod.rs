@@ -16,9 +16,7 @@ use arrow::datatypes::DataType;
 use datafusion_common::{DFSchema, Result};
 use datafusion_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
 use datafusion_expr::{Expr as LogicalExpr, ExprSchemable, Extension, LogicalPlan, Projection};
-use sqlparser::ast::{
-    Expr, Measure, OrderByExpr, RowsPerMatch, SymbolDefinition, TableAlias, TableFactor,
-};
+use sqlparser::ast::{Expr, Measure, OrderByExpr, RowsPerMatch, SymbolDefinition, TableAlias, TableFactor};
 
 use crate::error::{Position, SqlError};
 use crate::plan::match_recognize::{LogicalValue, MatchClauses, MatchOrder, MatchRecognize};
