@@ -116,6 +116,25 @@ pub(super) fn read_path(path: &str) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
+/// A path, read.
+pub(super) struct Path {
+    pub text: String,
+    /// What it does not find is empty, not an error.
+    pub is_lax: bool,
+    pub steps: Vec<Step>,
+}
+
+impl Path {
+    /// Reads `path`.
+    pub fn read(path: &str) -> Result<Path> {
+        Ok(Path {
+            text: path.to_string(),
+            is_lax: path.trim().starts_with("lax "),
+            steps: read_path(path)?,
+        })
+    }
+}
+
 /// An error if `path` selects no single value.
 pub(crate) fn check_path(path: &str) -> Result<()> {
     read_path(path).map(|_| ())

@@ -12,7 +12,7 @@ use datafusion_common::{Result, exec_err, plan_err};
 use datafusion_expr::{ScalarFunctionArgs, ScalarUDF};
 use serde_json::Value;
 
-use crate::functions::json::{Step, read_path, scalar_text, selected};
+use crate::functions::json::{Path, scalar_text, selected};
 use crate::functions::native::{NativeFunction, TextArgument};
 
 /// The functions of this family.
@@ -34,13 +34,6 @@ enum Found {
     Error(&'static str),
 }
 
-/// A path, read.
-struct Path {
-    text: String,
-    is_lax: bool,
-    steps: Vec<Step>,
-}
-
 fn value_of(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
     let arguments: Vec<TextArgument> = (0..7)
         .map(|index| TextArgument::of(args, index))
@@ -58,11 +51,7 @@ fn value_of(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
             continue;
         };
         if path.as_ref().is_none_or(|known| known.text != asked) {
-            path = Some(Path {
-                text: asked.to_string(),
-                is_lax: asked.trim().starts_with("lax "),
-                steps: read_path(asked)?,
-            });
+            path = Some(Path::read(asked)?);
         }
         let path = path.as_ref().expect("invariant: it was just read");
         let (mode, default, what) = match found(text, path, &wanted) {

@@ -19,6 +19,7 @@ mod encodings;
 mod interval_times;
 mod json;
 mod json_construction;
+mod json_query;
 mod json_value;
 mod maps;
 mod native;
@@ -65,9 +66,11 @@ pub(crate) fn check_literal(name: &str, index: usize, text: &str) -> Result<(), 
             time_pattern::TimePattern::read(text).map(|_| ()).map_err(plain)
         }
         ("convert_tz", 1 | 2) => convert_tz::check_zone(text),
-        ("json_value" | "json_value_of" | "json_query" | "json_exists", 1) => {
-            json::check_path(text).map_err(plain)
-        }
+        (
+            "json_value" | "json_value_of" | "json_query" | "json_query_of" | "json_exists"
+            | "json_exists_of",
+            1,
+        ) => json::check_path(text).map_err(plain),
         _ => Ok(()),
     }
 }

@@ -15,8 +15,8 @@ use datafusion_functions_window::planner::WindowFunctionPlanner;
 
 use crate::functions::{
     CLOCK_AND_CHANCE, arrays, average, calendar, convert_tz, date_format, decimal_arithmetic, digests,
-    encodings, interval_times, json, json_construction, json_value, maps, padding, percentile, planner,
-    positional, printf, ranks, regular_expressions, roots, split_index, strings, temporal, text,
+    encodings, interval_times, json, json_construction, json_query, json_value, maps, padding, percentile,
+    planner, positional, printf, ranks, regular_expressions, roots, split_index, strings, temporal, text,
     time_arithmetic, time_reading, total, type_of, url,
 };
 
@@ -213,6 +213,7 @@ fn own_scalars() -> Vec<Arc<ScalarUDF>> {
         interval_times::functions(),
         json::functions(),
         json_construction::functions(),
+        json_query::functions(),
         json_value::functions(),
         maps::functions(),
         padding::functions(),

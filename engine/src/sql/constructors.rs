@@ -1,12 +1,12 @@
-//! Expressions with a grammar of their own, read as calls: `MAP['k', v]`, `JSON_OBJECT`, `JSON_ARRAY`, and the
-//! clauses of `JSON_VALUE`.
+//! Expressions with a grammar of their own, read as calls: `MAP['k', v]`, `JSON_OBJECT`, `JSON_ARRAY`, the
+//! clauses of `JSON_VALUE`, `JSON_QUERY` and `JSON_EXISTS`, and `IS JSON`.
 //!
 //! sqlparser asks the dialect before it reads an expression; what is none of these is left to it.
 //!
 //! **Invariant.** What is read is a call of a function that the library has, so that nothing behind the parser
 //! knows these spellings.
 
-use sqlparser::ast::{CastKind, Expr, Ident, Value};
+use sqlparser::ast::{CastKind, Expr, Ident, UnaryOperator, Value};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, Word};
@@ -28,6 +28,8 @@ pub(crate) fn parse(parser: &mut Parser, word: &Word) -> Option<Parsed> {
         ("JSON_OBJECT", Token::LParen) => Some(json_object(parser)),
         ("JSON_ARRAY", Token::LParen) => Some(json_array(parser)),
         ("JSON_VALUE", Token::LParen) => Some(json_value(parser)),
+        ("JSON_QUERY", Token::LParen) => Some(json_query(parser)),
+        ("JSON_EXISTS", Token::LParen) => Some(json_exists(parser)),
         _ => None,
     }
 }
@@ -162,22 +164,7 @@ fn json_value(parser: &mut Parser) -> Parsed {
         true => Some(parse_type(parser)?),
         false => None,
     };
-    let mut on_empty = None;
-    let mut on_error = None;
-    while parser.peek_token_ref().token != Token::RParen {
-        let behaviour = behaviour(parser)?;
-        expect(parser, "ON")?;
-        // EMPTY comes before ERROR, and each once.
-        let place = if on_error.is_none() && on_empty.is_none() && take(parser, "EMPTY") {
-            &mut on_empty
-        } else if on_error.is_none() && take(parser, "ERROR") {
-            &mut on_error
-        } else {
-            return parser.expected_ref("one ON EMPTY, then one ON ERROR", parser.peek_token_ref());
-        };
-        *place = Some(behaviour);
-    }
-    parser.expect_token(&Token::RParen)?;
+    let [on_empty, on_error] = behaviours(parser, behaviour)?;
     if returning.is_none() && on_empty.is_none() && on_error.is_none() {
         return Ok(call(name, arguments));
     }
@@ -215,4 +202,128 @@ fn behaviour(parser: &mut Parser) -> Result<(&'static str, Expr), ParserError> {
         return Ok(("default", parser.parse_expr()?));
     }
     parser.expected_ref("NULL, ERROR or DEFAULT", parser.peek_token_ref())
+}
+
+/// What stands in front of ON EMPTY and ON ERROR, once each and in that order; `None` where it is not said.
+fn behaviours<B>(
+    parser: &mut Parser,
+    behaviour: fn(&mut Parser) -> Result<B, ParserError>,
+) -> Result<[Option<B>; 2], ParserError> {
+    let (mut on_empty, mut on_error) = (None, None);
+    while parser.peek_token_ref().token != Token::RParen {
+        let behaviour = behaviour(parser)?;
+        expect(parser, "ON")?;
+        let place = if on_error.is_none() && on_empty.is_none() && take(parser, "EMPTY") {
+            &mut on_empty
+        } else if on_error.is_none() && take(parser, "ERROR") {
+            &mut on_error
+        } else {
+            return parser.expected_ref("one ON EMPTY, then one ON ERROR", parser.peek_token_ref());
+        };
+        *place = Some(behaviour);
+    }
+    parser.expect_token(&Token::RParen)?;
+    Ok([on_empty, on_error])
+}
+
+/// `JSON_QUERY(json, path [… WRAPPER] [… ON EMPTY] [… ON ERROR])` → `json_query_of(json, path, wrapper, mode ON
+/// EMPTY, mode ON ERROR)`; without clauses a plain call.
+fn json_query(parser: &mut Parser) -> Parsed {
+    let name = open(parser, "json_query");
+    let mut arguments = parser.parse_comma_separated(Parser::parse_expr)?;
+    if take(parser, "RETURNING") && !take(parser, "STRING") {
+        return parser.expected_ref(
+            "STRING, the type that JSON_QUERY returns",
+            parser.peek_token_ref(),
+        );
+    }
+    let wrapper = wrapper(parser)?;
+    let [on_empty, on_error] = behaviours(parser, query_behaviour)?;
+    if wrapper.is_none() && on_empty.is_none() && on_error.is_none() {
+        return Ok(call(name, arguments));
+    }
+    arguments.push(text(wrapper.unwrap_or("without")));
+    arguments.extend([on_empty, on_error].map(|mode| text(mode.unwrap_or("null"))));
+    Ok(call(Ident::with_span(name.span, "json_query_of"), arguments))
+}
+
+/// `WITHOUT | WITH [CONDITIONAL | UNCONDITIONAL] [ARRAY] WRAPPER`.
+fn wrapper(parser: &mut Parser) -> Result<Option<&'static str>, ParserError> {
+    let wrapper = if take(parser, "WITHOUT") {
+        "without"
+    } else if take(parser, "WITH") {
+        match take(parser, "CONDITIONAL") {
+            true => "conditional",
+            false => {
+                take(parser, "UNCONDITIONAL");
+                "unconditional"
+            }
+        }
+    } else {
+        return Ok(None);
+    };
+    take(parser, "ARRAY");
+    expect(parser, "WRAPPER")?;
+    Ok(Some(wrapper))
+}
+
+/// `NULL`, `ERROR`, `EMPTY ARRAY` or `EMPTY OBJECT`.
+fn query_behaviour(parser: &mut Parser) -> Result<&'static str, ParserError> {
+    if take(parser, "NULL") {
+        return Ok("null");
+    }
+    if take(parser, "ERROR") {
+        return Ok("error");
+    }
+    if take(parser, "EMPTY") {
+        if take(parser, "ARRAY") {
+            return Ok("array");
+        }
+        expect(parser, "OBJECT")?;
+        return Ok("object");
+    }
+    parser.expected_ref(
+        "NULL, ERROR, EMPTY ARRAY or EMPTY OBJECT",
+        parser.peek_token_ref(),
+    )
+}
+
+/// `JSON_EXISTS(json, path [TRUE | FALSE | UNKNOWN | ERROR ON ERROR])` → `json_exists_of(json, path, mode)`.
+fn json_exists(parser: &mut Parser) -> Parsed {
+    let name = open(parser, "json_exists_of");
+    let mut arguments = parser.parse_comma_separated(Parser::parse_expr)?;
+    let modes = ["true", "false", "unknown", "error"];
+    let mode = modes.into_iter().find(|mode| take(parser, mode));
+    if mode.is_some() {
+        expect(parser, "ON")?;
+        expect(parser, "ERROR")?;
+    }
+    parser.expect_token(&Token::RParen)?;
+    arguments.push(text(mode.unwrap_or("false")));
+    Ok(call(name, arguments))
+}
+
+/// `x IS [NOT] JSON [VALUE | SCALAR | ARRAY | OBJECT]`, if that is what follows `x`.
+pub(crate) fn is_json(parser: &mut Parser, operand: &Expr) -> Option<Expr> {
+    let word = |offset: usize| match &parser.peek_nth_token_ref(offset).token {
+        Token::Word(word) if word.quote_style.is_none() => word.value.to_ascii_uppercase(),
+        _ => String::new(),
+    };
+    let is_negated = word(1) == "NOT";
+    if word(0) != "IS" || word(1 + usize::from(is_negated)) != "JSON" {
+        return None;
+    }
+    let place = parser.peek_token_ref().span;
+    (0..2 + usize::from(is_negated)).for_each(|_| drop(parser.next_token()));
+    let kinds = ["VALUE", "SCALAR", "ARRAY", "OBJECT"];
+    let kind = kinds.into_iter().find(|kind| take(parser, kind));
+    let arguments = vec![operand.clone(), text(kind.unwrap_or("VALUE"))];
+    let is_json = call(Ident::with_span(place, "is_json"), arguments);
+    Some(match is_negated {
+        false => is_json,
+        true => Expr::UnaryOp {
+            op: UnaryOperator::Not,
+            expr: Box::new(is_json),
+        },
+    })
 }

@@ -63,6 +63,9 @@ impl Dialect for StreamDialect {
         expr: &Expr,
         precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
+        if let Some(is_json) = constructors::is_json(parser, expr) {
+            return Some(Ok(is_json));
+        }
         let is_distinct = [Keyword::IS, Keyword::DISTINCT, Keyword::FROM];
         let is_not_distinct = [Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM];
         let negated = parser.parse_keywords(&is_not_distinct);
@@ -81,7 +84,7 @@ impl Dialect for StreamDialect {
         true
     }
 
-    /// MATCH_RECOGNIZE must be seen in order to be refused.
+    /// `FROM t MATCH_RECOGNIZE (…)`.
     fn supports_match_recognize(&self) -> bool {
         true
     }

@@ -370,7 +370,7 @@ fn documents_and_urls_are_taken_apart() {
     check("JSON_VALUE(json, '$.a')", "NULL");
     check("JSON_VALUE('no json', '$.a')", "NULL");
     check("JSON_QUERY(json, '$.a.b')", r#"[1,"two",null]"#);
-    check("JSON_EXISTS(json, '$.a.b[2]')", "true");
+    check("JSON_EXISTS(json, '$.a.b[1]')", "true");
     check("JSON_EXISTS(json, '$.a.x')", "false");
     check("JSON_STRING(s)", "\"hello world\"");
     check("JSON_STRING(a)", "[7,8]");
@@ -388,6 +388,56 @@ fn documents_and_urls_are_taken_apart() {
     check("PARSE_URL(url, 'REF')", "ref");
     check("PARSE_URL(url, 'USERINFO')", "joe");
     check("PARSE_URL(s, 'HOST')", "NULL");
+}
+
+#[test]
+fn what_a_path_finds_is_wrapped_and_what_it_does_not_find_is_said() {
+    check("JSON_QUERY(json, '$.a.b[0]' WITH WRAPPER)", "[1]");
+    check(
+        "JSON_QUERY(json, '$.a.b' WITH UNCONDITIONAL ARRAY WRAPPER)",
+        r#"[[1,"two",null]]"#,
+    );
+    check(
+        "JSON_QUERY(json, '$.a.b' WITH CONDITIONAL WRAPPER)",
+        r#"[1,"two",null]"#,
+    );
+    check(
+        "JSON_QUERY(json, '$.a' WITH CONDITIONAL ARRAY WRAPPER)",
+        r#"[{"b":[1,"two",null]}]"#,
+    );
+    check(
+        "JSON_QUERY(json, '$.a.b[1]' RETURNING STRING WITHOUT WRAPPER EMPTY ARRAY ON ERROR)",
+        "[]",
+    );
+    check("JSON_QUERY(json, '$.a.b[1]')", "NULL");
+    check(
+        "JSON_QUERY(json, 'lax $.a.b[1]' EMPTY OBJECT ON EMPTY EMPTY ARRAY ON ERROR)",
+        "{}",
+    );
+    check(
+        "JSON_QUERY(json, '$.a.b[2]' EMPTY OBJECT ON EMPTY EMPTY ARRAY ON ERROR)",
+        "[]",
+    );
+    check(
+        "JSON_QUERY(json, 'lax $.x' NULL ON EMPTY EMPTY ARRAY ON ERROR)",
+        "NULL",
+    );
+    check(
+        "JSON_QUERY('no json', '$.x' EMPTY ARRAY ON EMPTY EMPTY OBJECT ON ERROR)",
+        "{}",
+    );
+    check("JSON_EXISTS(json, '$.x' TRUE ON ERROR)", "true");
+    check("JSON_EXISTS(json, 'lax $.x' TRUE ON ERROR)", "false");
+    check("JSON_EXISTS('no json', '$.x' UNKNOWN ON ERROR)", "NULL");
+    check("JSON_EXISTS('no json', '$.x')", "false");
+    check("JSON_EXISTS(json, '$.a.b[2]')", "false");
+    check("json IS JSON", "true");
+    check("json IS JSON OBJECT AND json IS NOT JSON ARRAY", "true");
+    check("'[1, 2]' IS JSON ARRAY", "true");
+    check("'null' IS JSON SCALAR", "true");
+    check("'{}' IS JSON SCALAR", "false");
+    check("'[1' IS JSON VALUE", "false");
+    check("CAST(NULL AS STRING) IS NOT JSON", "true");
 }
 
 #[test]
