@@ -289,15 +289,20 @@ fn prepare(
     }
 }
 
-/// Whether the text is right and the outside world is not: the error points at a `path` option.
+/// Whether the text is right and the outside world is not: the error points at the option that leads there.
 pub(crate) fn blames_a_path(plan: &StreamPlan, error: &SqlError) -> bool {
-    let sources = plan.nodes.iter().filter_map(|node| match &node.kind {
+    const LEADING_OUT: [&str; 4] = ["path", "topic", "topic-pattern", "properties.bootstrap.servers"];
+    let tables = plan.nodes.iter().filter_map(|node| match &node.kind {
         NodeKind::Source(source) => Some(&source.table),
+        NodeKind::Sink(sink) => sink
+            .table
+            .as_ref()
+            .filter(|table| table.connector().ends_with("kafka")),
         _ => None,
     });
-    let mut paths = sources
+    let mut paths = tables
         .flat_map(|table| &table.options)
-        .filter(|option| option.key == "path");
+        .filter(|option| LEADING_OUT.contains(&option.key.as_str()));
     error
         .position
         .is_some_and(|position| paths.any(|option| option.value_position == position))

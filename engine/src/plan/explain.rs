@@ -18,6 +18,7 @@ use crate::plan::{
     NodeKind, OverFrame, PlanNode, RankFunction, SortColumn, StateGrowth, StreamPlan, WindowInput,
     WindowKind,
 };
+use crate::sql::catalog::TableDefinition;
 use crate::sql::statement::Emit;
 
 /// The whole plan.
@@ -60,6 +61,7 @@ pub fn headline(plan: &StreamPlan, id: NodeId) -> String {
             let path = spec
                 .table
                 .option("path")
+                .or(spec.table.option("topic"))
                 .map(|path| format!(" '{path}'"))
                 .unwrap_or_default();
             format!("Source {} ({connector}{path})", spec.table.name)
@@ -328,8 +330,7 @@ impl Printer<'_> {
             | NodeKind::SessionAssign(_)
             | NodeKind::WindowAssign(_) => Vec::new(),
             NodeKind::Sink(spec) => {
-                let connector = spec.table.as_ref().map_or("stdout", |table| table.connector());
-                vec![format!("guarantee: {}", guarantee(connector))]
+                vec![format!("guarantee: {}", guarantee(spec.table.as_deref()))]
             }
         }
     }
@@ -585,8 +586,13 @@ fn digits(unit: &TimeUnit) -> usize {
 }
 
 /// What a sink promises of the rows that it is given.
-fn guarantee(connector: &str) -> &'static str {
-    match connector {
+fn guarantee(table: Option<&TableDefinition>) -> &'static str {
+    let asked = table.and_then(|table| table.option("sink.delivery-guarantee"));
+    match table.map_or("stdout", TableDefinition::connector) {
+        "kafka" | "upsert-kafka" if asked == Some("exactly-once") => {
+            "exactly once: an epoch is one transaction, made once the epoch is durable"
+        }
+        "kafka" | "upsert-kafka" if asked == Some("none") => "none: a crash may lose rows",
         "filesystem" => {
             "exactly once where the job takes checkpoints: output is seen once its epoch is committed"
         }

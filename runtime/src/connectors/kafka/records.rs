@@ -170,7 +170,7 @@ impl Records {
     pub fn take(&self, chunk: &mut Chunk, message: &BorrowedMessage<'_>) {
         chunk.take(Taken {
             offset: message.offset(),
-            timestamp: message.timestamp().to_millis(),
+            timestamp: self.is_counted.then(|| message.timestamp().to_millis()).flatten(),
             value: message.payload(),
             key: message.key(),
             headers: match self.wants_headers {

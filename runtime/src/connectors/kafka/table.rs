@@ -109,11 +109,15 @@ impl KafkaTable {
         end: Option<&OffsetMode>,
     ) -> Result<Vec<KnownPartition>, SqlError> {
         let failed = |message: String| {
-            let key = match (message.starts_with("the topic"), options.text("topic")) {
-                (true, Some(_)) => "topic",
-                _ if message.starts_with("no topic") => "topic-pattern",
-                _ => "properties.bootstrap.servers",
-            };
+            let places = [
+                ("the topic", "topic"),
+                ("no topic", "topic-pattern"),
+                ("the group", "properties.group.id"),
+                ("'scan.bounded.mode'", "scan.bounded.mode"),
+            ];
+            let mut places = places.iter().filter(|(words, _)| message.starts_with(words));
+            let place = places.find(|(_, key)| options.text(key).is_some());
+            let key = place.map_or("properties.bootstrap.servers", |(_, key)| key);
             options.error(key, format!("table '{}': {message}", options.table().name))
         };
         let lookup = Lookup::new(&self.properties, "velocore").map_err(failed)?;

@@ -306,13 +306,13 @@ fn attempt(error: &KafkaError, producer: &BaseProducer<Deliveries>, doing: &str)
         format!(" ({reason})")
     };
     match code {
-        RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch => {
-            Attempt::Final(
-                "another job has taken over the transactions of this one: it uses the same checkpoint's or another's \
-                 'sink.transactional-id-prefix' and table; each job needs its own"
-                    .to_string(),
-            )
-        }
+        RDKafkaErrorCode::Fenced
+        | RDKafkaErrorCode::ProducerFenced
+        | RDKafkaErrorCode::InvalidProducerEpoch => Attempt::Final(
+            "another job has taken over the transactions of this one: no two jobs may have the same \
+                 'sink.transactional-id-prefix' for tables of the same name"
+                .to_string(),
+        ),
         RDKafkaErrorCode::TransactionalIdAuthorizationFailed
         | RDKafkaErrorCode::ClusterAuthorizationFailed
         | RDKafkaErrorCode::GroupAuthorizationFailed
