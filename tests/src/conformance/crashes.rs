@@ -57,9 +57,9 @@ fn events(program: &Program) -> Vec<Event<'_>> {
 }
 
 fn add_rows<'p>(events: &mut Vec<Event<'p>>, rows: Vec<Fed<'p>>) {
-    for (row, number) in rows.into_iter().zip(1..) {
+    for (row, number) in rows.into_iter().zip(1_usize..) {
         events.push(Event::Row(row));
-        if number % EPOCH_ROWS == 0 {
+        if number.is_multiple_of(EPOCH_ROWS) {
             events.push(Event::Epoch);
         }
     }
@@ -102,7 +102,7 @@ impl Run<'_> {
             }
             let is_at_rest = drive.settle_within(&mut steps_left)?;
             next += 1;
-            let counts = is_at_rest || kill_at % 2 == 0;
+            let counts = is_at_rest || kill_at.is_multiple_of(2);
             if matches!(self.events[next - 1], Event::Epoch)
                 && counts
                 && let Some(restore) = drive.captured()?
