@@ -18,6 +18,7 @@ mod digests;
 mod encodings;
 mod interval_times;
 mod json;
+mod json_aggregates;
 mod json_construction;
 mod json_query;
 mod json_value;

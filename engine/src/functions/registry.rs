@@ -15,9 +15,9 @@ use datafusion_functions_window::planner::WindowFunctionPlanner;
 
 use crate::functions::{
     CLOCK_AND_CHANCE, arrays, average, calendar, convert_tz, date_format, decimal_arithmetic, digests,
-    encodings, interval_times, json, json_construction, json_query, json_value, maps, padding, percentile,
-    planner, positional, printf, ranks, regular_expressions, roots, split_index, strings, temporal, text,
-    time_arithmetic, time_reading, total, type_of, url,
+    encodings, interval_times, json, json_aggregates, json_construction, json_query, json_value, maps,
+    padding, percentile, planner, positional, printf, ranks, regular_expressions, roots, split_index,
+    strings, temporal, text, time_arithmetic, time_reading, total, type_of, url,
 };
 
 /// DataFusion's functions that speak of DataFusion itself or of Arrow's types.
@@ -126,13 +126,17 @@ impl Functions {
 
     fn add_aggregates(&mut self) {
         let theirs = datafusion_functions_aggregate::all_default_aggregate_functions();
-        for function in theirs.into_iter().chain([
-            average::average(),
-            total::sum(),
-            positional::first_value(),
-            positional::last_value(),
-            percentile::percentile(),
-        ]) {
+        for function in theirs
+            .into_iter()
+            .chain([
+                average::average(),
+                total::sum(),
+                positional::first_value(),
+                positional::last_value(),
+                percentile::percentile(),
+            ])
+            .chain(json_aggregates::functions())
+        {
             for name in names_of(function.name(), function.aliases()) {
                 self.aggregates.insert(name, function.clone());
             }

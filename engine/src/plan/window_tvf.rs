@@ -50,14 +50,36 @@ impl WindowTvf {
         partition: Vec<Column>,
         position: Position,
     ) -> Result<WindowTvf> {
+        // The bounds have the qualifier of the relation, so that `B.window_start` resolves.
+        let qualifier = input.schema().iter().next();
+        let qualifier = qualifier.and_then(|(qualifier, _)| qualifier.cloned());
+        WindowTvf::qualified(
+            input,
+            time_column,
+            kind,
+            offset_us,
+            partition,
+            position,
+            qualifier,
+        )
+    }
+
+    /// The same, its bounds behind that qualifier.
+    fn qualified(
+        input: LogicalPlan,
+        time_column: Column,
+        kind: WindowKind,
+        offset_us: i64,
+        partition: Vec<Column>,
+        position: Position,
+        qualifier: Option<TableReference>,
+    ) -> Result<WindowTvf> {
         let time_type = input.schema().data_type(&time_column)?.clone();
         let mut fields: Vec<(Option<TableReference>, Arc<Field>)> = input
             .schema()
             .iter()
             .map(|(qualifier, field)| (qualifier.cloned(), field.clone()))
             .collect();
-        // The bounds keep the qualifier of the relation, so that `B.window_start` resolves.
-        let qualifier = fields.first().and_then(|(qualifier, _)| qualifier.clone());
         let bound_type = match time_type {
             DataType::Timestamp(unit, zone) => DataType::Timestamp(unit, zone),
             _ => DataType::Timestamp(TimeUnit::Millisecond, None),
@@ -136,13 +158,16 @@ impl UserDefinedLogicalNodeCore for WindowTvf {
             }
         }
         let time_column = columns.remove(0);
-        let same = WindowTvf::try_new(
+        // What reads the bounds knows them by this qualifier, whatever columns the input has lost.
+        let (qualifier, _) = self.schema.qualified_field(self.schema.fields().len() - 1);
+        let same = WindowTvf::qualified(
             input,
             time_column,
             self.kind,
             self.offset_us,
             columns,
             self.position(),
+            qualifier.cloned(),
         )?;
         Ok(same.with_late(self.late))
     }

@@ -1,5 +1,5 @@
-//! Expressions with a grammar of their own, read as calls: `MAP['k', v]`, `JSON_OBJECT`, `JSON_ARRAY`, the
-//! clauses of `JSON_VALUE`, `JSON_QUERY` and `JSON_EXISTS`, and `IS JSON`.
+//! Expressions with a grammar of their own, read as calls: `MAP['k', v]`, `JSON_OBJECT`, `JSON_ARRAY`, their
+//! aggregates, the clauses of `JSON_VALUE`, `JSON_QUERY` and `JSON_EXISTS`, and `IS JSON`.
 //!
 //! sqlparser asks the dialect before it reads an expression; what is none of these is left to it.
 //!
@@ -30,6 +30,8 @@ pub(crate) fn parse(parser: &mut Parser, word: &Word) -> Option<Parsed> {
         ("JSON_VALUE", Token::LParen) => Some(json_value(parser)),
         ("JSON_QUERY", Token::LParen) => Some(json_query(parser)),
         ("JSON_EXISTS", Token::LParen) => Some(json_exists(parser)),
+        ("JSON_OBJECTAGG", Token::LParen) => Some(json_object_aggregate(parser)),
+        ("JSON_ARRAYAGG", Token::LParen) => Some(json_array_aggregate(parser)),
         _ => None,
     }
 }
@@ -301,6 +303,56 @@ fn json_exists(parser: &mut Parser) -> Parsed {
     parser.expect_token(&Token::RParen)?;
     arguments.push(text(mode.unwrap_or("false")));
     Ok(call(name, arguments))
+}
+
+/// A value as a text that is JSON.
+fn as_json(value: Expr) -> Expr {
+    match kind_of(&value) {
+        'j' => value,
+        _ => call(Ident::new("json_string"), vec![value]),
+    }
+}
+
+/// `JSON_OBJECTAGG([KEY] k VALUE v [NULL | ABSENT ON NULL])`; NULLs stay unless said otherwise.
+fn json_object_aggregate(parser: &mut Parser) -> Parsed {
+    let name = open(parser, "json_objectagg_null");
+    take(parser, "KEY");
+    let key = parser.parse_expr()?;
+    expect(parser, "VALUE")?;
+    let value = as_json(parser.parse_expr()?);
+    let names = ["json_objectagg_null", "json_objectagg_absent"];
+    json_aggregate(parser, name, names, true, vec![key, value])
+}
+
+/// `JSON_ARRAYAGG(x [NULL | ABSENT ON NULL])`; NULLs are left out unless said otherwise.
+fn json_array_aggregate(parser: &mut Parser) -> Parsed {
+    let name = open(parser, "json_arrayagg_absent");
+    let value = as_json(parser.parse_expr()?);
+    let names = ["json_arrayagg_null", "json_arrayagg_absent"];
+    json_aggregate(parser, name, names, false, vec![value])
+}
+
+/// The rest of an aggregate: what becomes of NULLs, and FILTER.
+fn json_aggregate(
+    parser: &mut Parser,
+    name: Ident,
+    [keeps_null, leaves_out]: [&str; 2],
+    usual: bool,
+    arguments: Vec<Expr>,
+) -> Parsed {
+    let keeps = null_clause(parser, usual)?;
+    parser.expect_token(&Token::RParen)?;
+    let function = if keeps { keeps_null } else { leaves_out };
+    let mut aggregate = call(Ident::with_span(name.span, function), arguments);
+    if let Expr::Function(function) = &mut aggregate
+        && parser.parse_keyword(Keyword::FILTER)
+    {
+        parser.expect_token(&Token::LParen)?;
+        parser.expect_keyword_is(Keyword::WHERE)?;
+        function.filter = Some(Box::new(parser.parse_expr()?));
+        parser.expect_token(&Token::RParen)?;
+    }
+    Ok(aggregate)
 }
 
 /// `x IS [NOT] JSON [VALUE | SCALAR | ARRAY | OBJECT]`, if that is what follows `x`.
