@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -89,9 +89,7 @@ fn grow(topic: &str, partitions: &str) -> Result<(), String> {
     answered(block_on(admin()?.create_partitions([&new], &options)))
 }
 
-fn answered(
-    answer: Result<Vec<Result<String, (String, RDKafkaErrorCode)>>, KafkaError>,
-) -> Result<(), String> {
+fn answered(answer: Result<Vec<TopicResult>, KafkaError>) -> Result<(), String> {
     for result in answer.map_err(failed)? {
         result.map_err(|(topic, code)| format!("{topic}: {code}"))?;
     }

@@ -59,8 +59,15 @@ pub struct KafkaSinkTable {
     committed: AtomicU64,
     /// Bytes that a shard puts aside while an epoch is not committed.
     spool_bytes: u64,
-    /// By shard, its producer and how to wake it.
-    shards: Mutex<Vec<(Option<ShardProducer>, Arc<dyn Wake>)>>,
+    /// By shard.
+    shards: Mutex<Vec<ShardEnd>>,
+}
+
+/// What works for one shard in the background.
+struct ShardEnd {
+    /// None where epochs are written at once.
+    producer: Option<ShardProducer>,
+    waker: Arc<dyn Wake>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -170,7 +177,8 @@ impl KafkaSinkTable {
                 Guarantee::ExactlyOnce => None,
                 _ => Some(direct::producer(&self.properties, &self.topic, waker.clone())?),
             };
-            Ok((producer, waker.clone()))
+            let waker = waker.clone();
+            Ok(ShardEnd { producer, waker })
         });
         let made = made.collect::<Result<Vec<_>, ConnectorError>>()?;
         *self.shards.lock().unwrap_or_else(PoisonError::into_inner) = made;
@@ -218,8 +226,11 @@ impl KafkaSinkTable {
             });
         }
         let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
-        let (producer, _) = shards.get(shard).expect("invariant: the table was started");
-        let producer = producer.clone().expect("invariant: this guarantee has producers");
+        let end = shards.get(shard).expect("invariant: the table was started");
+        let producer = end
+            .producer
+            .clone()
+            .expect("invariant: this guarantee has producers");
         let is_acknowledged = self.guarantee == Guarantee::AtLeastOnce;
         Box::new(DirectSink::new(
             producer,
@@ -248,8 +259,8 @@ impl KafkaSinkTable {
             self.committed.fetch_max(spools[0].epoch, Ordering::AcqRel);
         }
         // A spool that was full may be written on.
-        for (_, waker) in &*self.shards.lock().unwrap_or_else(PoisonError::into_inner) {
-            waker.wake();
+        for end in &*self.shards.lock().unwrap_or_else(PoisonError::into_inner) {
+            end.waker.wake();
         }
         Ok(())
     }
