@@ -20,10 +20,11 @@ pub(crate) fn last_value() -> Arc<AggregateUDF> {
     End::function("last_value", true)
 }
 
-/// `LAG(x [, offset [, default]])`.
-pub(crate) fn lag() -> Arc<AggregateUDF> {
+/// `LAG(x [, offset [, default]])`; `IGNORE NULLS` counts rows with a value alone.
+pub(crate) fn lag(ignores_nulls: bool) -> Arc<AggregateUDF> {
     let signature = TypeSignature::OneOf((1..=3).map(TypeSignature::Any).collect());
     Arc::new(AggregateUDF::new_from_impl(Lag {
+        ignores_nulls,
         signature: Signature::new(signature, Volatility::Immutable),
     }))
 }
@@ -163,12 +164,16 @@ impl Accumulator for Values {
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Lag {
+    ignores_nulls: bool,
     signature: Signature,
 }
 
 impl AggregateUDFImpl for Lag {
     fn name(&self) -> &str {
-        "lag"
+        match self.ignores_nulls {
+            true => "lag_of_values",
+            false => "lag",
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -184,6 +189,8 @@ impl AggregateUDFImpl for Lag {
             nothing: ScalarValue::try_from(args.return_field.data_type())?,
             rows: VecDeque::new(),
             distance: 1,
+            ignores_nulls: self.ignores_nulls,
+            current_counts: true,
         }))
     }
 
@@ -203,6 +210,10 @@ struct Before {
     nothing: ScalarValue,
     rows: VecDeque<ScalarValue>,
     distance: usize,
+    /// Whether rows without a value are passed over.
+    ignores_nulls: bool,
+    /// Whether the current row is the last of `rows`.
+    current_counts: bool,
 }
 
 impl Accumulator for Before {
@@ -218,8 +229,11 @@ impl Accumulator for Before {
                 let default = ScalarValue::try_from_array(default, row)?;
                 self.nothing = default.cast_to(&self.nothing.data_type())?;
             }
-            self.rows
-                .push_back(ScalarValue::try_from_array(&arguments[0], row)?);
+            let value = ScalarValue::try_from_array(&arguments[0], row)?;
+            self.current_counts = !self.ignores_nulls || !value.is_null();
+            if self.current_counts {
+                self.rows.push_back(value);
+            }
             while self.rows.len() > self.distance + 1 {
                 self.rows.pop_front();
             }
@@ -228,8 +242,14 @@ impl Accumulator for Before {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let front = self.rows.front().filter(|_| self.rows.len() > self.distance);
-        Ok(front.unwrap_or(&self.nothing).clone())
+        // A row that does not count is none of those that are counted back from it.
+        let back = self.distance + usize::from(self.current_counts);
+        let found = self
+            .rows
+            .len()
+            .checked_sub(back)
+            .and_then(|place| self.rows.get(place));
+        Ok(found.unwrap_or(&self.nothing).clone())
     }
 
     fn size(&self) -> usize {

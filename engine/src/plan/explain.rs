@@ -268,7 +268,12 @@ impl Printer<'_> {
                         .default
                         .map(|default| format!(", {}", input.field(default).name()));
                     let argument = input.field(call.argument).name();
-                    format!("LEAD({argument}, {}{})", call.offset, default.unwrap_or_default())
+                    let nulls = if call.ignores_nulls { " IGNORE NULLS" } else { "" };
+                    format!(
+                        "LEAD({argument}, {}{}){nulls}",
+                        call.offset,
+                        default.unwrap_or_default()
+                    )
                 });
                 vec![format!("computes: {}", calls.collect::<Vec<_>>().join(", "))]
             }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion_common::{DFSchema, ScalarValue};
+use datafusion_common::DFSchema;
 use datafusion_expr::expr::{NullTreatment, WindowFunction};
 use datafusion_expr::{Expr, ExprSchemable, WindowFunctionDefinition, cast};
 use datafusion_physical_expr::expressions::Column;
@@ -16,7 +16,7 @@ use crate::error::SqlError;
 use crate::limits::LEAD_OFFSET_MAX;
 use crate::plan::builder::{Builder, MapOutput, planning_error};
 use crate::plan::display::sql_types;
-use crate::plan::lower_over::PartitionedInput;
+use crate::plan::lower_over::{PartitionedInput, whole_number};
 use crate::plan::lowered::{Lowered, schema_of};
 use crate::plan::{LeadCall, LeadSpec, NodeKind, PlanNode, StateGrowth};
 
@@ -65,11 +65,6 @@ impl Builder<'_> {
         let mut calls = Vec::with_capacity(functions.len());
         for (function, result) in functions.iter().zip(results) {
             let arguments = &function.params.args;
-            if function.params.null_treatment == Some(NullTreatment::IgnoreNulls) {
-                return Err(self
-                    .error_at(&["IGNORE NULLS"], "LEAD … IGNORE NULLS is not supported")
-                    .hint("filter the NULLs out in a sub-query below"));
-            }
             let default = match arguments.get(2) {
                 Some(Expr::Literal(value, _)) if value.is_null() => None,
                 Some(default) => {
@@ -82,6 +77,7 @@ impl Builder<'_> {
                 argument: column(&cast(arguments[0].clone(), result.data_type().clone()))?,
                 offset: self.lead_offset(arguments.get(1))?,
                 default,
+                ignores_nulls: function.params.null_treatment == Some(NullTreatment::IgnoreNulls),
                 output: Arc::new(result.as_ref().clone().with_nullable(true)),
             });
         }
@@ -150,10 +146,7 @@ impl Builder<'_> {
     fn lead_offset(&self, argument: Option<&Expr>) -> Result<usize, SqlError> {
         let offset = match argument {
             None => Some(1),
-            Some(Expr::Literal(value, _)) => match value.cast_to(&DataType::Int64) {
-                Ok(ScalarValue::Int64(offset)) => offset,
-                _ => None,
-            },
+            Some(Expr::Literal(value, _)) => whole_number(value),
             Some(_) => None,
         };
         let offset = offset.filter(|offset| (0..=LEAD_OFFSET_MAX).contains(offset));

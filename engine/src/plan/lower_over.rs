@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::{DFSchema, ScalarValue};
-use datafusion_expr::expr::{AggregateFunction as LogicalCall, Sort, WindowFunction};
+use datafusion_expr::expr::{AggregateFunction as LogicalCall, NullTreatment, Sort, WindowFunction};
 use datafusion_expr::{
     Expr, Window, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition,
 };
@@ -93,7 +93,11 @@ impl Builder<'_> {
         let known = |name: &str| Functions::library().aggregate(name);
         let (aggregate, whole) = match name {
             "row_number" => (known("count"), true),
-            "lag" => (Some(positional::lag()), true),
+            "lag" => {
+                let ignores_nulls = function.params.null_treatment == Some(NullTreatment::IgnoreNulls);
+                self.check_lag(function.params.args.get(1))?;
+                (Some(positional::lag(ignores_nulls)), true)
+            }
             "lead" => {
                 // Its answer does not depend on the frame: all of one partition share an operator.
                 let mut call = function.clone();
@@ -136,6 +140,16 @@ impl Builder<'_> {
             );
         }
         Ok(call)
+    }
+
+    /// `LAG(x, n)` counts rows: a literal is a whole number.
+    fn check_lag(&self, offset: Option<&Expr>) -> Result<(), SqlError> {
+        match offset {
+            Some(Expr::Literal(value, _)) if whole_number(value).is_none_or(|offset| offset < 0) => Err(self
+                .error_at(&["LAG"], "the offset of LAG is a whole number from 0 on")
+                .hint("LAG looks back and LEAD looks ahead")),
+            _ => Ok(()),
+        }
     }
 
     /// `NTH_VALUE(x, n)` counts from 1, from the front of the frame.
@@ -341,6 +355,17 @@ impl Builder<'_> {
             },
             _ => Err(refuse()),
         }
+    }
+}
+
+/// The whole number that a literal is.
+pub(super) fn whole_number(value: &ScalarValue) -> Option<i64> {
+    match value.data_type().is_integer() {
+        true => match value.cast_to(&DataType::Int64) {
+            Ok(ScalarValue::Int64(number)) => number,
+            _ => None,
+        },
+        false => None,
     }
 }
 

@@ -527,6 +527,8 @@ pub struct LeadCall {
     pub offset: usize,
     /// The column that stands for a row that never came; `None` = NULL.
     pub default: Option<usize>,
+    /// Whether only rows with a value are counted.
+    pub ignores_nulls: bool,
     /// Name and type of the result.
     pub output: FieldRef,
 }

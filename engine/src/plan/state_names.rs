@@ -126,9 +126,15 @@ fn kind_and_layout(node: &PlanNode) -> Option<(&'static str, String)> {
             ]),
         ),
         NodeKind::Lead(spec) => {
-            let offsets = spec.calls.iter().map(|call| call.offset);
-            let reach = offsets.max().unwrap_or(0);
-            ("LEAD", layout(&[&spec.partition, &spec.time_column, &reach]))
+            let calls = spec.calls.iter();
+            let (values, rows): (Vec<_>, Vec<_>) = calls.partition(|call| call.ignores_nulls);
+            let reach = rows.iter().map(|call| call.offset).max().unwrap_or(0);
+            let values = values.iter().map(|call| (call.argument, call.offset));
+            let values: Vec<(usize, usize)> = values.collect();
+            (
+                "LEAD",
+                layout(&[&spec.partition, &spec.time_column, &reach, &values]),
+            )
         }
         NodeKind::MatchRecognize(spec) => (
             "pattern",

@@ -2,7 +2,8 @@
 //!
 //! `PATTERN (…) WITHIN INTERVAL '1' HOUR DEFINE …`: the interval becomes the first definition, of a variable that no
 //! query can name; `query::match_recognize` takes it out again. `SKIP TO A` is `SKIP TO LAST A`. `FINAL LAST(…)` and
-//! `RUNNING LAST(…)` are `LAST(…)`: where one row is told of a match they mean the same.
+//! `RUNNING LAST(…)` are `LAST(…)`: where one row is told of a match they mean the same. A sub-query that a pattern is
+//! looked for in becomes the argument of a function.
 //!
 //! **Invariant.** The interval keeps its tokens and their places.
 
@@ -49,6 +50,39 @@ pub(crate) fn respelled(
     output.extend_from_slice(&tokens[index + 1..define]);
     output.push(comma);
     Ok(Some((output, define + 1)))
+}
+
+/// The function whose argument is the sub-query that a pattern is looked for in.
+pub(crate) const MATCHED_QUERY: &str = "$matched";
+
+/// `(SELECT …)` at the end of `output`, before MATCH_RECOGNIZE → `$matched((SELECT …))`: sqlparser reads
+/// MATCH_RECOGNIZE behind names and calls alone.
+pub(crate) fn wrap_sub_query(output: &mut Vec<TokenWithSpan>) {
+    let mut depth = 0_usize;
+    let is_opening = |token: &TokenWithSpan| {
+        match token.token {
+            Token::RParen => depth += 1,
+            Token::LParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0
+    };
+    let Some(opening) = output.iter().rposition(is_opening) else {
+        return;
+    };
+    let is_query = output[opening].token == Token::LParen
+        && output
+            .get(opening + 1)
+            .is_some_and(|token| is_word(token, "SELECT") || is_word(token, "WITH"));
+    if !is_query {
+        return;
+    }
+    let mut function = output[opening].clone();
+    function.token = Token::make_word(MATCHED_QUERY, Some('`'));
+    let more = output[opening].clone();
+    output.splice(opening..opening, [function, more]);
+    let closing = output.last().cloned();
+    output.extend(closing);
 }
 
 /// `TO A` → `TO LAST A`.

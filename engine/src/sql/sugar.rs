@@ -173,6 +173,8 @@ impl Walk<'_> {
             return Ok(Some(self.partition_of_session(index)));
         } else if is_word(token, "ROWS") || is_word(token, "RANGE") {
             self.note_frame(index);
+        } else if is_word(token, "MATCH_RECOGNIZE") {
+            match_clauses::wrap_sub_query(&mut self.output);
         } else if self.level().opener.as_deref() == Some("MATCH_RECOGNIZE")
             && let Some((respelled, next)) = match_clauses::respelled(self.tokens, index)?
         {

@@ -4,6 +4,6 @@ SELECT symbol, quantity AS first_quantity, third AS last_quantity, quantity + se
 FROM (
   SELECT *, lead(quantity) OVER w AS second, lead(quantity, 2) OVER w AS third, lead(price) OVER w AS second_price,
     lead(price, 2) OVER w AS third_price, lead(ts, 2) OVER w AS third_ts
-  FROM trades WINDOW w AS (PARTITION BY symbol ORDER BY ts)
+  FROM trades WHERE quantity <> 9 WINDOW w AS (PARTITION BY symbol ORDER BY ts)
 )
 WHERE second < quantity AND third < second AND third_ts - ts < INTERVAL '10' SECOND;

@@ -207,6 +207,14 @@ fn a_wrong_pattern_is_pointed_at_where_it_is_wrong() {
         (1, 15),
         "ONE ROW PER MATCH",
     );
+    let changes = "SELECT * FROM (SELECT k, MAX(ts) AS ts FROM a GROUP BY k) MATCH_RECOGNIZE (ORDER BY ts \
+        MEASURES A.k AS s PATTERN (A B) DEFINE A AS A.k > 'x')";
+    check_refused(
+        changes,
+        "MATCH_RECOGNIZE is ordered by event time first, and `ts` is none",
+        (1, 85),
+        "WATERMARK FOR",
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::check_refused;
 
 /// Statement with `«…»` around what is blamed, message, part of the hint.
-const WRONG: [(&str, &str, &str); 49] = [
+const WRONG: [(&str, &str, &str); 52] = [
     // Names.
     ("SELECT id, «vv» FROM a", "column `vv` not found", "`v`"),
     ("SELECT id FROM a ORDER BY «vv»", "column `vv` not found", "`v`"),
@@ -214,9 +214,24 @@ const WRONG: [(&str, &str, &str); 49] = [
         "CAST",
     ),
     (
-        "SELECT LEAD(v) «IGNORE» NULLS OVER (PARTITION BY k ORDER BY ts) FROM a",
-        "LEAD … IGNORE NULLS is not supported",
-        "filter",
+        "SELECT id, «k.x» FROM a",
+        "`k` is STRING and has no field `x`",
+        "only a ROW",
+    ),
+    (
+        "SELECT t.id FROM a AS t WHERE «t.k.x» > 1",
+        "`k` is STRING and has no field `x`",
+        "only a ROW",
+    ),
+    (
+        "SELECT «LEAD»(v, 1.5) OVER (PARTITION BY k ORDER BY ts) FROM a",
+        "the offset of LEAD is a number from 0 to 1000000",
+        "LAG looks back",
+    ),
+    (
+        "SELECT «LAG»(v, -1) OVER (PARTITION BY k ORDER BY ts) FROM a",
+        "the offset of LAG is a whole number from 0 on",
+        "LEAD looks ahead",
     ),
     (
         "SELECT «NTH_VALUE»(v, 0) OVER (PARTITION BY k ORDER BY ts) FROM a",

@@ -3,13 +3,14 @@
 //! followers come out at the end of the input, with the default.
 //!
 //! **Invariant.** A partition holds as many rows as the farthest look, at most, beside those that the watermark
-//! has not passed. Rows of a partition come out in order; nothing is promised between partitions, so the
+//! has not passed; with IGNORE NULLS, as many rows with a value. Rows of a partition come out in order; nothing is promised between partitions, so the
 //! output has no event time.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::{Array, BooleanArray, RecordBatch};
+use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::zip::zip;
 use arrow::datatypes::SchemaRef;
 
@@ -19,7 +20,7 @@ use crate::operators::ingest::micros;
 use crate::operators::over_aggregate::waiting::{Ready, Waiting};
 use crate::operators::over_aggregate::{emit_in_batches, over_error};
 use crate::operators::{FIRING_QUANTUM_ROWS, Firing, Operator, OperatorStatistics, Output};
-use crate::plan::LeadSpec;
+use crate::plan::{LeadCall, LeadSpec};
 use crate::snapshot::{StateReader, StateWriter};
 use crate::state::group_table::GroupTable;
 use crate::state::keys::{KeyLayout, KeyPacker};
@@ -35,13 +36,36 @@ pub struct Lead {
     waiting: Waiting,
     store: RowStore,
     /// By partition: rows that wait for those behind them, in order.
-    held: Vec<VecDeque<RowId>>,
-    /// How far the farthest call looks.
-    reach: usize,
+    held: Vec<Held>,
+    /// Numbers of rows with a value, in all partitions.
+    numbers: usize,
     /// At the end: partitions before this one are told.
     told: usize,
     watermark: WatermarkUs,
     late_rows: u64,
+}
+
+/// The rows of a partition that wait.
+#[derive(Default)]
+struct Held {
+    rows: VecDeque<RowId>,
+    /// How many rows came out before them.
+    told: u64,
+    /// By call that ignores NULLs: the numbers of those rows that have a value, counted from the first of all.
+    values: Vec<VecDeque<u64>>,
+}
+
+impl Held {
+    /// The row that call `number` looks at from the oldest row: `None` if it has not come.
+    fn looked_at(&self, number: usize, call: &LeadCall) -> Option<RowId> {
+        if !call.ignores_nulls || call.offset == 0 {
+            return self.rows.get(call.offset).copied();
+        }
+        let values = &self.values[number];
+        let is_own = values.front() == Some(&self.told);
+        let found = values.get(call.offset - usize::from(!is_own))?;
+        self.rows.get((found - self.told) as usize).copied()
+    }
 }
 
 /// Rows to be told, and the rows that each call looks at.
@@ -67,7 +91,7 @@ impl Lead {
             waiting: Waiting::new(&input)?,
             store: RowStore::new(input),
             held: Vec::new(),
-            reach: spec.calls.iter().map(|call| call.offset).max().unwrap_or(0),
+            numbers: 0,
             told: 0,
             spec: spec.clone(),
             output,
@@ -81,8 +105,50 @@ impl Lead {
         let partitions = self
             .partitions
             .groups_of(&mut self.packer, &self.spec.partition, rows);
-        self.held.resize_with(self.partitions.len(), VecDeque::new);
+        let calls = self.spec.calls.len();
+        self.held.resize_with(self.partitions.len(), || Held {
+            values: vec![VecDeque::new(); calls],
+            ..Held::default()
+        });
         partitions
+    }
+
+    /// Keeps rows in their partitions, in order; calls `each` after every one.
+    fn hold(
+        &mut self,
+        rows: &RecordBatch,
+        partitions: &[u32],
+        mut each: impl FnMut(&mut Lead, usize),
+    ) -> Result<(), ExecutionError> {
+        let mut ids = Vec::with_capacity(rows.num_rows());
+        self.store.push(rows, &mut ids)?;
+        let nulls = |call: &LeadCall| match call.ignores_nulls {
+            true => Some(rows.column(call.argument).logical_nulls()),
+            false => None,
+        };
+        let nulls: Vec<_> = self.spec.calls.iter().map(nulls).collect();
+        for (row, (&partition, id)) in partitions.iter().zip(ids).enumerate() {
+            let held = &mut self.held[partition as usize];
+            let number = held.told + held.rows.len() as u64;
+            held.rows.push_back(id);
+            for (values, nulls) in held.values.iter_mut().zip(&nulls) {
+                let counts =
+                    |nulls: &Option<NullBuffer>| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+                if nulls.as_ref().is_some_and(counts) {
+                    values.push_back(number);
+                    self.numbers += 1;
+                }
+            }
+            each(self, partition as usize);
+        }
+        Ok(())
+    }
+
+    /// Whether all rows are there that the oldest of a partition looks at.
+    fn is_oldest_ready(&self, partition: usize) -> bool {
+        let held = &self.held[partition];
+        let mut calls = self.spec.calls.iter().enumerate();
+        !held.rows.is_empty() && calls.all(|(number, call)| held.looked_at(number, call).is_some())
     }
 
     fn telling(&self) -> Telling {
@@ -95,24 +161,28 @@ impl Lead {
     /// Moves the oldest row of a partition to those that are told.
     fn take_oldest(&mut self, partition: usize, telling: &mut Telling) {
         let held = &mut self.held[partition];
-        for (call, looked_at) in self.spec.calls.iter().zip(&mut telling.looked_at) {
-            looked_at.push(held.get(call.offset).copied().unwrap_or(NO_ROW));
+        let calls = self.spec.calls.iter().enumerate();
+        for ((number, call), looked_at) in calls.zip(&mut telling.looked_at) {
+            looked_at.push(held.looked_at(number, call).unwrap_or(NO_ROW));
         }
-        telling.rows.extend(held.pop_front());
+        telling.rows.extend(held.rows.pop_front());
+        for values in &mut held.values {
+            if values.front() == Some(&held.told) {
+                values.pop_front();
+                self.numbers -= 1;
+            }
+        }
+        held.told += 1;
     }
 
     /// Takes rows that are in order; tells those that have seen what they look at.
     fn answer(&mut self, ready: Ready, out: &mut Output) -> Result<(), ExecutionError> {
-        let mut ids = Vec::with_capacity(ready.rows.num_rows());
-        self.store.push(&ready.rows, &mut ids)?;
         let mut telling = self.telling();
-        for (&partition, id) in ready.partitions.iter().zip(ids) {
-            let partition = partition as usize;
-            self.held[partition].push_back(id);
-            if self.held[partition].len() > self.reach {
-                self.take_oldest(partition, &mut telling);
+        self.hold(&ready.rows, &ready.partitions, |lead, partition| {
+            while lead.is_oldest_ready(partition) {
+                lead.take_oldest(partition, &mut telling);
             }
-        }
+        })?;
         self.tell(telling, out)
     }
 
@@ -120,7 +190,7 @@ impl Lead {
     fn answer_last(&mut self, out: &mut Output) -> Result<bool, ExecutionError> {
         let mut telling = self.telling();
         while self.told < self.held.len() && telling.rows.len() < BATCH_ROWS_MAX {
-            match self.held[self.told].is_empty() {
+            match self.held[self.told].rows.is_empty() {
                 true => self.told += 1,
                 false => self.take_oldest(self.told, &mut telling),
             }
@@ -197,7 +267,7 @@ impl Operator for Lead {
 
     fn snapshot(&mut self, into: &mut StateWriter) -> Result<(), ExecutionError> {
         into.add("waiting", 0, self.waiting.rows()?);
-        let held: Vec<RowId> = self.held.iter().flatten().copied().collect();
+        let held: Vec<RowId> = self.held.iter().flat_map(|held| &held.rows).copied().collect();
         into.add("held", 0, self.store.gather(&held)?);
         Ok(())
     }
@@ -205,11 +275,7 @@ impl Operator for Lead {
     fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
         let held = from.rows("held")?;
         let partitions = self.partitions_of(&held);
-        let mut ids = Vec::with_capacity(held.num_rows());
-        self.store.push(&held, &mut ids)?;
-        for (partition, id) in partitions.into_iter().zip(ids) {
-            self.held[partition as usize].push_back(id);
-        }
+        self.hold(&held, &partitions, |_, _| {})?;
         let waiting = Batch::append(from.rows("waiting")?, 0);
         self.process(0, waiting, &mut Output::new())?;
         self.watermark = from.watermark();
@@ -218,8 +284,10 @@ impl Operator for Lead {
     }
 
     fn statistics(&self) -> OperatorStatistics {
-        let held =
-            self.held.capacity() * size_of::<VecDeque<RowId>>() + self.store.len() * size_of::<RowId>();
+        let calls = self.spec.calls.len() * size_of::<VecDeque<u64>>();
+        let held = self.held.capacity() * (size_of::<Held>() + calls)
+            + self.store.len() * size_of::<RowId>()
+            + self.numbers * size_of::<u64>();
         let keys = self.partitions.allocated_bytes() + self.packer.allocated_bytes();
         OperatorStatistics {
             state_bytes: (self.waiting.bytes() + self.store.allocated_bytes() + held + keys) as u64,
@@ -234,8 +302,6 @@ mod tests {
     use super::*;
     use arrow::array::{ArrayRef, AsArray, Int64Array, TimestampMicrosecondArray};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
-
-    use crate::plan::LeadCall;
 
     /// (key, time); the value of a row is its time.
     type Row = (i64, i64);
@@ -254,6 +320,7 @@ mod tests {
             argument: 2,
             offset,
             default,
+            ignores_nulls: false,
             output: Arc::new(Field::new(format!("lead {offset}"), DataType::Int64, true)),
         };
         let calls = vec![call(1, None), call(2, Some(3))];

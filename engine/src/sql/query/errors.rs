@@ -16,7 +16,7 @@ use crate::functions::Functions;
 use crate::plan::display::sql_types;
 use crate::sql::places::Places;
 use crate::sql::position::{ident_position, position_of};
-use crate::sql::query::blame;
+use crate::sql::query::{blame, fields};
 use crate::sql::suggest;
 use crate::sql::walk::walk;
 
@@ -252,6 +252,10 @@ fn known_form(text: &str, syntax: &impl Visit) -> Option<SqlError> {
                 None => error,
             },
         );
+    }
+    if let Some((_, found)) = text.split_once("annot access field at argument ") {
+        let found = between(found, "type ", " is not").unwrap_or("no ROW");
+        return fields::missing(&sql_types(found), syntax);
     }
     if text.contains(" is not valid Substring ") {
         let error =

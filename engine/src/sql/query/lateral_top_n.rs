@@ -11,8 +11,8 @@ use datafusion_common::{Column, DataFusionError, Result, ScalarValue, internal_d
 use datafusion_expr::expr::WindowFunction;
 use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{
-    BinaryExpr, Expr, ExprFunctionExt, FetchType, Join, JoinType, Limit, LogicalPlan, LogicalPlanBuilder,
-    Operator, SkipType, WindowFunctionDefinition, lit,
+    Aggregate, BinaryExpr, Expr, ExprFunctionExt, FetchType, Join, JoinType, Limit, LogicalPlan,
+    LogicalPlanBuilder, Operator, SkipType, WindowFunctionDefinition, lit,
 };
 
 use crate::error::SqlError;
@@ -228,8 +228,40 @@ fn freed(plan: &LogicalPlan) -> Result<Free> {
             }
             Ok(free)
         }
+        LogicalPlan::Aggregate(aggregate) => {
+            let free = freed(&aggregate.input)?;
+            match free.keys.is_empty() {
+                true => unchanged(plan),
+                false => grouped(free, aggregate),
+            }
+        }
         other => unchanged(other),
     }
+}
+
+/// The groups of each key; without GROUP BY the one row that is told of no rows as well would be missing.
+fn grouped(free: Free, aggregate: &Aggregate) -> Result<Free> {
+    let is_plain = |group: &Expr| !matches!(group, Expr::GroupingSet(_));
+    if aggregate.group_expr.is_empty() || !aggregate.group_expr.iter().all(is_plain) {
+        return Err(refused(
+            "LIMIT in a LATERAL sub-query needs plain GROUP BY columns where it aggregates",
+            "leave LIMIT out: an aggregate without GROUP BY is one row",
+        ));
+    }
+    let name = |number: usize| format!("$group {number}");
+    let keys = free.keys.iter().enumerate();
+    let keys = keys.map(|(number, key)| key.inner.clone().alias(name(number)));
+    let groups = aggregate.group_expr.iter().cloned().chain(keys);
+    let plan = LogicalPlanBuilder::from(free.plan)
+        .aggregate(groups, aggregate.aggr_expr.clone())?
+        .build()?;
+    let keys = free.keys.into_iter().enumerate().map(|(number, key)| Key {
+        inner: Expr::Column(Column::from_name(name(number))),
+        outer: key.outer,
+    });
+    let keys = keys.collect();
+    let columns: Vec<Expr> = aggregate.schema.columns().into_iter().map(Expr::Column).collect();
+    projected(Free { plan, keys }, &columns)
 }
 
 fn unchanged(plan: &LogicalPlan) -> Result<Free> {

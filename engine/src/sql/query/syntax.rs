@@ -12,13 +12,15 @@ use std::ops::ControlFlow;
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     BinaryOperator, CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Select,
-    SelectItem, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderBy,
+    OrderByKind, Query, Select, SelectItem, SetExpr, UnaryOperator, Value, ValueWithSpan, VisitMut,
+    VisitorMut,
 };
 
 use crate::error::SqlError;
 use crate::functions;
 use crate::sql::position::{position_of, span_position};
+use crate::sql::query::rows_in;
 use crate::sql::query::sized_casts::sized_cast;
 use crate::sql::walk::walk_mut;
 
@@ -39,6 +41,11 @@ impl VisitorMut for FlinkSyntax {
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
         name_expressions(&mut select.projection);
         number_equal_names(&mut select.projection);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
+        order_by_names(query);
         ControlFlow::Continue(())
     }
 
@@ -63,6 +70,35 @@ fn name_expressions(projection: &mut [SelectItem]) {
                 expr,
                 alias: Ident::with_quote('`', format!("EXPR${place}")),
             };
+        }
+    }
+}
+
+/// `SELECT DISTINCT a + 1 … ORDER BY a + 1` → `ORDER BY` the name of that item: behind DISTINCT there is no `a`.
+fn order_by_names(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return;
+    };
+    let Some(OrderBy {
+        kind: OrderByKind::Expressions(order),
+        ..
+    }) = &mut query.order_by
+    else {
+        return;
+    };
+    if select.distinct.is_none() {
+        return;
+    }
+    for by in order {
+        let mut items = select.projection.iter();
+        let name = items.find_map(|item| match item {
+            SelectItem::ExprWithAlias { expr, alias } if *expr == by.expr => Some(alias),
+            _ => None,
+        });
+        if let Some(name) = name {
+            let mut name = name.clone();
+            name.span = sqlparser::ast::Spanned::span(&by.expr);
+            by.expr = Expr::Identifier(name);
         }
     }
 }
@@ -131,6 +167,7 @@ fn lower_expression(expr: &mut Expr) -> Result<Option<Expr>, SqlError> {
             Ok(None)
         }
         Expr::Cast { .. } => Ok(sized_cast(expr)),
+        Expr::InSubquery { .. } => rows_in::lower(expr),
         _ => Ok(None),
     }
 }

@@ -16,12 +16,15 @@ use arrow::datatypes::DataType;
 use datafusion_common::{DFSchema, Result};
 use datafusion_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
 use datafusion_expr::{Expr as LogicalExpr, ExprSchemable, Extension, LogicalPlan, Projection};
-use sqlparser::ast::{Expr, Measure, OrderByExpr, RowsPerMatch, SymbolDefinition, TableAlias, TableFactor};
+use sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, Measure, ObjectNamePart, OrderByExpr, RowsPerMatch, SymbolDefinition,
+    TableAlias, TableFactor,
+};
 
 use crate::error::{Position, SqlError};
 use crate::plan::match_recognize::{LogicalValue, MatchClauses, MatchOrder, MatchRecognize};
 use crate::sql::interval::interval_us;
-use crate::sql::match_clauses::WITHIN;
+use crate::sql::match_clauses::{MATCHED_QUERY, WITHIN};
 use crate::sql::position::{ident_position, position_of};
 use crate::sql::query::coerce;
 use crate::sql::query::errors::external;
@@ -53,6 +56,7 @@ impl RelationPlanner for MatchPlanner {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
         let position = position_of(table.as_ref());
+        let table = Box::new(sub_query(*table));
         check_rows_per_match(rows_per_match.as_ref(), position).map_err(external)?;
         let pattern = pattern::read(&pattern, position).map_err(external)?;
         let skip = pattern::skip(after_match_skip.as_ref(), &pattern).map_err(external)?;
@@ -86,6 +90,27 @@ impl RelationPlanner for MatchPlanner {
         let plan = measured(node, told, context)?;
         Ok(planned(plan, alias))
     }
+}
+
+/// The query that `sql::match_clauses` has made an argument; any other relation as it is.
+fn sub_query(relation: TableFactor) -> TableFactor {
+    if let TableFactor::Table {
+        name,
+        args: Some(arguments),
+        ..
+    } = &relation
+        && matches!(name.0.as_slice(), [ObjectNamePart::Identifier(ident)] if ident.value == MATCHED_QUERY)
+        && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Subquery(query)))] =
+            arguments.args.as_slice()
+    {
+        return TableFactor::Derived {
+            lateral: false,
+            subquery: query.clone(),
+            alias: None,
+            sample: None,
+        };
+    }
+    relation
 }
 
 fn planned(plan: LogicalPlan, alias: Option<TableAlias>) -> RelationPlanning {
