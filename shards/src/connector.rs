@@ -85,6 +85,12 @@ pub trait Source {
     /// A split that is known but silent holds the watermark back.
     fn splits(&self) -> Vec<SplitId>;
 
+    /// Whether splits may come at any time. Where there is none yet, others' watermarks do not wait for this part;
+    /// of a part that will not have any they wait for its end, which comes at once.
+    fn may_grow(&self) -> bool {
+        false
+    }
+
     /// Rows that are there, at most `rows_max` of them; does not block.
     fn poll(&mut self, now: Nanos, rows_max: usize) -> Result<SourcePoll, ConnectorError>;
 

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::batch::{BATCH_ROWS_MAX, Batch};
@@ -229,7 +230,11 @@ impl Operator for GroupAggregate {
 
     fn restore(&mut self, from: &StateReader<'_>) -> Result<(), ExecutionError> {
         for name in from.names() {
-            for rows in from.parts_by(name, self.folder.keys())? {
+            let parts = from.parts_by(name, self.folder.keys())?;
+            if self.state.is_empty() {
+                self.state.reserve(parts.iter().map(RecordBatch::num_rows).sum());
+            }
+            for rows in parts {
                 match name {
                     AGES => self.folder.thaw_ages(&rows, &mut self.state),
                     name => self.folder.thaw(name, &rows, 0, &mut self.state)?,

@@ -298,6 +298,11 @@ impl GroupTable {
         group
     }
 
+    /// Makes room for so many more groups at once.
+    pub fn reserve(&mut self, groups: usize) {
+        self.rows.reserve(groups * self.stride);
+    }
+
     /// Adds `rows` groups that no key leads to.
     pub fn push_unkeyed(&mut self, rows: usize) {
         assert_eq!(

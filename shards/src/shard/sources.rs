@@ -92,8 +92,8 @@ impl SourceEnd {
         self.splits_known = true;
         let mut outputs = Vec::new();
         let splits = self.source.splits();
-        if splits.is_empty() && self.ingest.watermark().is_some() {
-            // Nothing is read here, or not yet: others' watermarks need not wait for it.
+        if splits.is_empty() && self.source.may_grow() && self.ingest.watermark().is_some() {
+            // Nothing is read here yet: others' watermarks need not wait for it.
             outputs.push(IngestOutput::Idle);
         }
         for &split in &splits {

@@ -73,6 +73,11 @@ impl GroupState {
         ages.freeze(&self.table, &groups, into)
     }
 
+    /// Makes room for so many groups of a snapshot.
+    pub(crate) fn reserve(&mut self, groups: usize) {
+        self.table.reserve(groups);
+    }
+
     /// Reads a table that was written here, with `more` columns behind the keys. Table `groups` comes first.
     pub(crate) fn thaw(
         &mut self,

@@ -305,6 +305,10 @@ impl Source for KafkaSource {
             .collect()
     }
 
+    fn may_grow(&self) -> bool {
+        self.may_grow
+    }
+
     fn positions(&self) -> Vec<SplitPosition> {
         let partitions = self.partitions.iter();
         partitions
