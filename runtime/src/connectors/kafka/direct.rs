@@ -82,8 +82,8 @@ pub struct Deliveries {
     waker: Option<Arc<dyn Wake>>,
     sent: AtomicU64,
     delivered: AtomicU64,
-    /// The shard wants to know when so many messages have been delivered; `NOBODY_WAITS` if it does not.
-    awaited: AtomicU64,
+    /// The shard wants to know of the next delivery.
+    is_awaited: AtomicBool,
     has_failed: AtomicBool,
     failure: Mutex<Option<(RDKafkaErrorCode, String)>>,
 }
@@ -106,7 +106,7 @@ impl Deliveries {
             waker,
             sent: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
-            awaited: AtomicU64::new(NOBODY_WAITS),
+            is_awaited: AtomicBool::new(false),
             has_failed: AtomicBool::new(false),
             failure: Mutex::new(None),
         }
@@ -128,16 +128,10 @@ impl Deliveries {
         self.client.reason()
     }
 
-    /// Asks to be woken once `count` messages have been delivered; true if they have been, and nobody will wake.
-    fn wait_for(&self, count: u64) -> bool {
-        // One order of all four accesses: either this thread sees the delivery, or the deliverer sees the wish.
-        self.awaited.store(count, Ordering::SeqCst);
-        self.delivered.load(Ordering::SeqCst) >= count
+    fn is_drained(&self) -> bool {
+        self.delivered.load(Ordering::Acquire) == self.sent.load(Ordering::Acquire)
     }
 }
-
-/// No number of messages is awaited.
-const NOBODY_WAITS: u64 = u64::MAX;
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -164,9 +158,8 @@ impl ProducerContext for Deliveries {
         } else {
             self.client.heard();
         }
-        let delivered = self.delivered.fetch_add(1, Ordering::SeqCst) + 1;
-        if delivered >= self.awaited.load(Ordering::SeqCst)
-            && self.awaited.swap(NOBODY_WAITS, Ordering::SeqCst) != NOBODY_WAITS
+        self.delivered.fetch_add(1, Ordering::AcqRel);
+        if self.is_awaited.swap(false, Ordering::AcqRel)
             && let Some(waker) = &self.waker
         {
             waker.wake();
@@ -229,9 +222,6 @@ pub struct DirectSink {
     /// Messages that the producer has not taken yet, and how many of the first it has.
     waiting: VecDeque<Messages>,
     taken: usize,
-    /// The producer's queue was full: it is tried again once so many messages have been delivered. Trying at each
-    /// delivery would put in one message at a time, and wake the shard for each.
-    resume_at: Option<u64>,
     /// An epoch waits for its messages.
     is_acknowledged: bool,
 }
@@ -252,7 +242,6 @@ impl DirectSink {
             partitioner,
             waiting: VecDeque::new(),
             taken: 0,
-            resume_at: None,
             is_acknowledged,
         }
     }
@@ -266,12 +255,7 @@ impl DirectSink {
         if let Some((_, failure)) = self.deliveries().failure() {
             return Err(ConnectorError::new(failure));
         }
-        if let Some(count) = self.resume_at.take()
-            && !self.deliveries().wait_for(count)
-        {
-            self.resume_at = Some(count);
-            return Ok(false);
-        }
+        let mut was_full = false;
         while let Some(messages) = self.waiting.front() {
             while self.taken < messages.len() {
                 let message = messages.get(self.taken);
@@ -286,21 +270,15 @@ impl DirectSink {
                             .fetch_add(1, Ordering::AcqRel);
                         self.partitioner = partitioner;
                         self.taken += 1;
+                        was_full = false;
                     }
                     Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
-                        let deliveries = self.deliveries();
-                        let delivered = deliveries.delivered.load(Ordering::SeqCst);
-                        let under_way = deliveries.sent.load(Ordering::SeqCst) - delivered;
-                        if under_way == 0 {
-                            // All are delivered, and the queue is about to notice.
-                            std::thread::yield_now();
-                            continue;
-                        }
-                        let count = delivered + under_way.div_ceil(2);
-                        if !deliveries.wait_for(count) {
-                            self.resume_at = Some(count);
+                        if was_full {
                             return Ok(false);
                         }
+                        // Looked at once more after asking: a delivery in between wakes nobody.
+                        was_full = true;
+                        self.deliveries().is_awaited.store(true, Ordering::Release);
                     }
                     Err((error, _)) => {
                         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
@@ -315,13 +293,16 @@ impl DirectSink {
         Ok(true)
     }
 
-    /// Whether everything that was written is acknowledged; else the shard is woken by the last delivery.
+    /// Whether everything that was written is acknowledged; else the shard is woken by the next delivery.
     fn is_drained(&mut self) -> Result<bool, ConnectorError> {
         if !self.hand_on()? {
             return Ok(false);
         }
         let deliveries = self.deliveries();
-        let is_drained = deliveries.wait_for(deliveries.sent.load(Ordering::SeqCst));
+        if !deliveries.is_drained() {
+            deliveries.is_awaited.store(true, Ordering::Release);
+        }
+        let is_drained = deliveries.is_drained();
         match deliveries.failure() {
             Some((_, failure)) => Err(ConnectorError::new(failure)),
             None => Ok(is_drained),
