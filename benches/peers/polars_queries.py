@@ -99,3 +99,59 @@ def q22(bid):
     parts = pl.col("url").str.splitn("/", 7)
     return bid.select("auction", "bidder", "price", "channel", *[
         parts.struct.field(f"field_{index}").alias(f"dir{index - 2}") for index in (3, 4, 5)])
+
+
+def q3(auction, person):
+    sellers = person.filter(pl.col("state").is_in(["OR", "ID", "CA"])).select("id", "name", "city", "state")
+    return auction.filter(pl.col("category") == 10).select("seller", "id").join(
+        sellers, left_on="seller", right_on="id", suffix="_person").select("name", "city", "state", "id")
+
+
+def bids_in_time(auction, bid):
+    """Each auction with the bids made while it was open."""
+    bids = bid.select("auction", "bidder", "price", pl.col("dateTime").alias("bid_dateTime"), pl.col("extra").alias("bid_extra"))
+    return auction.join(bids, left_on="id", right_on="auction").filter(
+        pl.col("bid_dateTime").is_between(pl.col("dateTime"), pl.col("expires")))
+
+
+def q4(auction, bid):
+    final = bids_in_time(auction.select("id", "category", "dateTime", "expires"), bid).group_by("id", "category").agg(pl.col("price").max())
+    return final.group_by("category").agg((pl.col("price").sum() // pl.len()).alias("average"))
+
+
+def q8(person, auction):
+    start = pl.col("dateTime").dt.truncate("10s").alias("starttime")
+    sellers = auction.select("seller", start).unique()
+    return person.select("id", "name", start).unique().join(
+        sellers, left_on=["id", "starttime"], right_on=["seller", "starttime"]).select("id", "name", "starttime")
+
+
+def q9(auction, bid):
+    order, descending = ["price", "bid_dateTime", "bidder"], [True, False, False]
+    return bids_in_time(auction, bid).with_columns(pl.col("id").alias("auction")).group_by("id").agg(
+        pl.all().sort_by(order, descending=descending).first())
+
+
+def q11(bid):
+    time = pl.col("dateTime")
+    begins = (time.diff().over("bidder", order_by="dateTime") >= pl.duration(seconds=10)).fill_null(True)
+    session = begins.cast(pl.Int64).cum_sum().over("bidder", order_by="dateTime").alias("session")
+    return bid.select("bidder", "dateTime").sort("bidder", "dateTime").with_columns(session).group_by("bidder", "session").agg(
+        pl.len().alias("bid_count"), time.min().alias("starttime"), (time.max() + pl.duration(seconds=10)).alias("endtime")).drop("session")
+
+
+def q18(bid):
+    order = ["dateTime", "price", "extra"]
+    return bid.group_by("bidder", "auction").agg(pl.all().sort_by(order, descending=True).first())
+
+
+def q19(bid):
+    order, descending = ["price", "dateTime", "bidder", "extra"], [True, False, False, False]
+    ranked = bid.sort(order, descending=descending).with_columns(
+        (pl.int_range(pl.len()).over("auction") + 1).alias("rank_number"))
+    return ranked.filter(pl.col("rank_number") <= 10)
+
+
+def q20(bid, auction):
+    wanted = auction.filter(pl.col("category") == 10).rename({"dateTime": "auction_dateTime", "extra": "auction_extra"})
+    return bid.rename({"dateTime": "bid_dateTime", "extra": "bid_extra"}).join(wanted, left_on="auction", right_on="id")
