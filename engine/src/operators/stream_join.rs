@@ -161,12 +161,8 @@ impl StreamJoin {
         let mut row = start;
         while row < groups.len() && pairs.own.len() < JOIN_PAIRS_MAX {
             if groups[row] != NO_GROUP {
-                let mut id = other.first(groups[row]);
-                while id != NO_ROW {
-                    pairs.own.push(row as u32);
-                    pairs.other.push(id);
-                    id = other.next(id);
-                }
+                pairs.other.extend(other.chain(groups[row]));
+                pairs.own.resize(pairs.other.len(), row as u32);
             }
             row += 1;
         }

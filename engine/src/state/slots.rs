@@ -45,23 +45,38 @@ impl SubTable {
         self.used += 1;
     }
 
-    fn is_full(&self) -> bool {
-        let free = if self.slots.len() <= SLOTS_SPARSE { 4 } else { 2 };
-        self.used * free >= self.slots.len()
+    fn is_full(&self, fill: Fill) -> bool {
+        let slots = self.slots.len();
+        match fill {
+            _ if slots <= SLOTS_SPARSE => self.used * 4 >= slots,
+            Fill::Half => self.used * 2 >= slots,
+            Fill::ThreeQuarters => self.used * 4 >= slots * 3,
+        }
     }
+}
+
+/// How full a sub-table gets before it grows, once it is no small one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fill {
+    /// Short walks: for tables that are probed and then updated in place.
+    Half,
+    /// Half the memory for somewhat longer walks: for tables whose rows cost far more to reach.
+    ThreeQuarters,
 }
 
 /// All slots of a table.
 #[derive(Debug)]
 pub(crate) struct Slots {
+    fill: Fill,
     sub_tables: Vec<SubTable>,
     directory: Vec<u32>,
     depth: u32,
 }
 
 impl Slots {
-    pub fn new() -> Slots {
+    pub fn new(fill: Fill) -> Slots {
         Slots {
+            fill,
             sub_tables: vec![SubTable::with_slots(SLOTS_MIN, 0)],
             directory: vec![0],
             depth: 0,
@@ -147,7 +162,7 @@ impl Slots {
         loop {
             let index = (u64::from(hash) >> (32 - self.depth)) as usize;
             let sub_table = self.directory[index] as usize;
-            if !self.sub_tables[sub_table].is_full() {
+            if !self.sub_tables[sub_table].is_full(self.fill) {
                 self.sub_tables[sub_table].place(slot);
                 return;
             }
@@ -231,7 +246,7 @@ impl Slots {
             .map(|sub_table| sub_table.slots.len())
             .sum();
         if used * 16 < slots {
-            *self = Slots::new();
+            *self = Slots::new(self.fill);
             return;
         }
         for sub_table in &mut self.sub_tables {
@@ -274,7 +289,7 @@ mod tests {
 
     #[test]
     fn what_is_left_is_found_while_rows_go_and_are_renumbered() {
-        let mut slots = Slots::new();
+        let mut slots = Slots::new(Fill::Half);
         // Few different hashes: long walks, with holes in them.
         let hash = |row: u32| (((row % 97) << 24) | (row % 7)).max(1);
         for row in 0..10_000 {
@@ -295,7 +310,13 @@ mod tests {
 
     #[test]
     fn every_row_is_found_again_while_sub_tables_grow_and_split() {
-        let mut slots = Slots::new();
+        for fill in [Fill::Half, Fill::ThreeQuarters] {
+            fill_and_find(fill);
+        }
+    }
+
+    fn fill_and_find(fill: Fill) {
+        let mut slots = Slots::new(fill);
         let hash = |row: u32| (row.wrapping_mul(0x9e37_79b9) ^ row >> 3).max(1);
         for row in 0..100_000 {
             assert_eq!(slots.find(hash(row), |found| found == row), None);
@@ -305,7 +326,7 @@ mod tests {
             assert_eq!(slots.find(hash(row), |found| found == row), Some(row));
         }
         assert!(
-            slots.depth >= 3
+            slots.depth >= 2
                 && slots
                     .sub_tables
                     .iter()

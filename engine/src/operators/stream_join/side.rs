@@ -1,5 +1,8 @@
 //! One side of a join: its rows, chained by key, with what the join must know of each.
 //!
+//! A chain is a ring: the group knows its last row, the last row leads to the first. So a group costs four bytes
+//! a side, and both ends of its chain are at hand: rows are added behind, and mostly go in front.
+//!
 //! **Invariant.** A chain holds exactly the rows of its group that are kept, in order of arrival.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -9,7 +12,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::error::ExecutionError;
 use crate::snapshot::{int64_column, with_columns};
-use crate::state::footprint::{lists_bytes, tree_bytes};
+use crate::state::footprint::{lists_bytes, resize_list, tree_bytes};
 use crate::state::group_table::{GroupIndex, NO_GROUP};
 use crate::state::row_store::{NO_ROW, RowId, RowStore};
 
@@ -28,9 +31,9 @@ pub(super) struct SideOptions {
 pub(super) struct Side {
     options: SideOptions,
     pub store: RowStore,
-    /// First and last row of each group.
-    ends: Vec<(RowId, RowId)>,
-    /// By row: the next of its group.
+    /// The last row of each group.
+    lasts: Vec<RowId>,
+    /// By row: the next of its group, behind the last the first.
     next: Vec<RowId>,
     hashes: Vec<u64>,
     matches: Vec<u32>,
@@ -48,7 +51,7 @@ impl Side {
         Side {
             options,
             store: RowStore::new(schema),
-            ends: Vec::new(),
+            lasts: Vec::new(),
             next: Vec::new(),
             hashes: Vec::new(),
             matches: Vec::new(),
@@ -60,16 +63,21 @@ impl Side {
         }
     }
 
-    /// The first row of `group`, or [`NO_ROW`].
+    /// The last row of `group`, or [`NO_ROW`].
     #[inline(always)]
-    pub fn first(&self, group: GroupIndex) -> RowId {
-        self.ends.get(group as usize).map_or(NO_ROW, |ends| ends.0)
+    fn last(&self, group: GroupIndex) -> RowId {
+        self.lasts.get(group as usize).copied().unwrap_or(NO_ROW)
     }
 
-    /// The row behind `id` in its group, or [`NO_ROW`].
+    /// The rows of `group` in order of arrival.
     #[inline(always)]
-    pub fn next(&self, id: RowId) -> RowId {
-        self.next[id as usize]
+    pub fn chain(&self, group: GroupIndex) -> Chain<'_> {
+        let last = self.last(group);
+        Chain {
+            next: &self.next,
+            at: last,
+            last,
+        }
     }
 
     /// How many rows of the other side row `id` matches.
@@ -90,16 +98,16 @@ impl Side {
         self.store.push(rows, &mut ids)?;
         let bound = self.store.id_bound();
         if self.next.len() < bound {
-            self.next.resize(bound, NO_ROW);
+            resize_list(&mut self.next, bound, NO_ROW);
             if self.options.retracts {
-                self.hashes.resize(bound, 0);
+                resize_list(&mut self.hashes, bound, 0);
             }
             if self.options.counts_matches {
-                self.matches.resize(bound, 0);
+                resize_list(&mut self.matches, bound, 0);
             }
             if self.options.expires {
-                self.groups.resize(bound, NO_GROUP);
-                self.arrivals.resize(bound, 0);
+                resize_list(&mut self.groups, bound, NO_GROUP);
+                resize_list(&mut self.arrivals, bound, 0);
             }
         }
         for (row, (&id, &group)) in ids.iter().zip(groups).enumerate() {
@@ -121,50 +129,34 @@ impl Side {
 
     fn append(&mut self, id: RowId, group: GroupIndex) {
         let group = group as usize;
-        if self.ends.len() <= group {
-            self.ends.resize(group + 1, (NO_ROW, NO_ROW));
+        if self.lasts.len() <= group {
+            resize_list(&mut self.lasts, group + 1, NO_ROW);
         }
-        self.next[id as usize] = NO_ROW;
-        let (first, last) = &mut self.ends[group];
-        if *first == NO_ROW {
-            *first = id;
-        } else {
-            self.next[*last as usize] = id;
-        }
-        *last = id;
+        let last = std::mem::replace(&mut self.lasts[group], id);
+        self.next[id as usize] = match last {
+            NO_ROW => id,
+            last => std::mem::replace(&mut self.next[last as usize], id),
+        };
     }
 
     /// The row of `group` with that hash, the oldest where there are several.
     pub fn find(&self, group: GroupIndex, hash: u64) -> Option<RowId> {
-        let mut id = self.first(group);
-        while id != NO_ROW {
-            if self.hashes[id as usize] == hash {
-                return Some(id);
-            }
-            id = self.next(id);
-        }
-        None
+        self.chain(group).find(|&id| self.hashes[id as usize] == hash)
     }
 
     /// Takes row `id` out of its group; the store still has it until `forget`.
     pub fn unlink(&mut self, id: RowId, group: GroupIndex) {
-        let next = self.next[id as usize];
-        let (first, last) = &mut self.ends[group as usize];
-        if *first == id {
-            *first = next;
-            if next == NO_ROW {
-                *last = NO_ROW;
-            }
-            return;
-        }
-        let mut before = *first;
+        let last = self.last(group);
+        assert_ne!(last, NO_ROW, "invariant: a kept row is in its group's chain");
+        let mut before = last;
         while self.next[before as usize] != id {
             before = self.next[before as usize];
-            assert_ne!(before, NO_ROW, "invariant: a kept row is in its group's chain");
+            assert_ne!(before, last, "invariant: a kept row is in its group's chain");
         }
-        self.next[before as usize] = next;
-        if *last == id {
-            *last = before;
+        self.next[before as usize] = self.next[id as usize];
+        if id == last {
+            // A row that leads to itself was alone.
+            self.lasts[group as usize] = if before == id { NO_ROW } else { before };
         }
     }
 
@@ -232,27 +224,26 @@ impl Side {
 
     /// Whether a group has rows.
     pub fn has_rows(&self, group: GroupIndex) -> bool {
-        self.first(group) != NO_ROW
+        self.last(group) != NO_ROW
     }
 
     /// Renumbers groups: `old[i]` becomes `new[i]`; all others have no rows.
     pub fn renumber(&mut self, old: &[GroupIndex], new: &[GroupIndex]) {
         let count = new.iter().max().map_or(0, |&greatest| greatest as usize + 1);
-        let mut ends = vec![(NO_ROW, NO_ROW); count];
+        let mut lasts = vec![NO_ROW; count];
         for (&old, &new) in old.iter().zip(new) {
-            let Some(&found) = self.ends.get(old as usize) else {
-                continue;
-            };
-            ends[new as usize] = found;
+            let last = self.last(old);
+            lasts[new as usize] = last;
             if self.options.expires {
-                let mut id = found.0;
-                while id != NO_ROW {
-                    self.groups[id as usize] = new;
-                    id = self.next(id);
-                }
+                let chain = Chain {
+                    next: &self.next,
+                    at: last,
+                    last,
+                };
+                chain.for_each(|id| self.groups[id as usize] = new);
             }
         }
-        self.ends = ends;
+        self.lasts = lasts;
     }
 
     /// The groups of rows that `watermark` makes useless.
@@ -271,14 +262,7 @@ impl Side {
 
     /// The rows of `groups` in the order of their chains, with what is known of them: matches, arrival.
     pub fn freeze(&self, groups: &[GroupIndex]) -> Result<RecordBatch, ExecutionError> {
-        let mut ids = Vec::new();
-        for &group in groups {
-            let mut id = self.first(group);
-            while id != NO_ROW {
-                ids.push(id);
-                id = self.next(id);
-            }
-        }
+        let ids: Vec<RowId> = groups.iter().flat_map(|&group| self.chain(group)).collect();
         let matches = ids
             .iter()
             .map(|&id| self.matches.get(id as usize).map_or(0, |&count| i64::from(count)));
@@ -297,8 +281,8 @@ impl Side {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.store.allocated_bytes()
-            + self.ends.capacity() * size_of::<(RowId, RowId)>()
-            + (self.next.capacity() + self.groups.capacity() + self.matches.capacity()) * size_of::<u32>()
+            + (self.lasts.capacity() + self.next.capacity()) * size_of::<RowId>()
+            + (self.groups.capacity() + self.matches.capacity()) * size_of::<u32>()
             + (self.hashes.capacity() + self.arrivals.capacity()) * size_of::<u64>()
             + tree_bytes::<i64, Vec<RowId>>(self.by_time.len())
             + lists_bytes::<RowId>(
@@ -310,5 +294,30 @@ impl Side {
                 .iter()
                 .map(|(_, ids)| ids.capacity() * 4 + 32)
                 .sum::<usize>()
+    }
+}
+
+/// The rows of a group, from the first to the last.
+pub(super) struct Chain<'s> {
+    next: &'s [RowId],
+    /// The row before the next one.
+    at: RowId,
+    /// [`NO_ROW`] behind the last.
+    last: RowId,
+}
+
+impl Iterator for Chain<'_> {
+    type Item = RowId;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<RowId> {
+        if self.last == NO_ROW {
+            return None;
+        }
+        self.at = self.next[self.at as usize];
+        if self.at == self.last {
+            self.last = NO_ROW;
+        }
+        Some(self.at)
     }
 }
