@@ -102,6 +102,7 @@ impl JobView for ShardsView {
             progress.late_rows += values.late_rows;
             progress.malformed += values.malformed;
             progress.clamped += values.clamped;
+            progress.state_bytes += values.state_bytes;
             if values.watermark_us != WATERMARK_NONE {
                 let known = progress.watermark_us != WATERMARK_NONE;
                 progress.watermark_us = if known {

@@ -23,6 +23,8 @@ pub struct Progress {
     pub malformed: u64,
     /// Event times too far in the future, clamped.
     pub clamped: u64,
+    /// What operators keep, bytes.
+    pub state_bytes: u64,
     /// The slowest source watermark over all shards; [`WATERMARK_NONE`] before the first.
     pub watermark_us: WatermarkUs,
 }
@@ -35,6 +37,7 @@ impl Default for Progress {
             late_rows: 0,
             malformed: 0,
             clamped: 0,
+            state_bytes: 0,
             watermark_us: WATERMARK_NONE,
         }
     }
@@ -106,6 +109,9 @@ fn render(progress: &Progress, rate: f64, wall_us: i64) -> String {
             lag_text(lag)
         );
     }
+    if progress.state_bytes > 0 {
+        text += &format!("  state {}", figures::mebibytes(progress.state_bytes));
+    }
     for (count, name) in [
         (progress.late_rows, "late"),
         (progress.malformed, "malformed"),
@@ -138,11 +144,12 @@ mod tests {
             rows_in: 1_234_567,
             rows_out: 89,
             watermark_us: 1_356_998_400_000_000,
+            state_bytes: 5 << 20,
             ..Progress::default()
         };
         assert_eq!(
             render(&progress, 2_500_000.0, 1_356_998_401_500_000),
-            "in 1,234,567  out 89  2.50 M rows/s  watermark 2013-01-01 00:00:00.000  lag 1.50 s"
+            "in 1,234,567  out 89  2.50 M rows/s  watermark 2013-01-01 00:00:00.000  lag 1.50 s  state 5.0 MiB"
         );
     }
 

@@ -76,6 +76,9 @@ impl RunReport {
         if progress.clamped > 0 {
             text += &format!(", event times clamped {}", grouped(progress.clamped));
         }
+        if progress.state_bytes > 0 {
+            text += &format!(", state kept at the end {}", mebibytes(progress.state_bytes));
+        }
         text.push('\n');
         if let Some((epoch, after)) = self.restored {
             text += &format!("went on from checkpoint {epoch} after {}\n", seconds(after));
@@ -119,6 +122,7 @@ mod tests {
                 rows_in: 3_000_000,
                 rows_out: 12,
                 late_rows: 4,
+                state_bytes: 3 << 20,
                 ..Progress::default()
             },
             elapsed: Duration::from_millis(1500),
@@ -134,7 +138,7 @@ mod tests {
         assert_eq!(
             report.render(),
             "3,000,000 rows in, 12 rows out in 1.500 s: 2.00 M rows/s on 2 shards; CPU 2.900 s, peak memory 100.0 MiB\n\
-             late rows 4, malformed records 0\n\
+             late rows 4, malformed records 0, state kept at the end 3.0 MiB\n\
              went on from checkpoint 7 after 0.250 s\n\
              event latency: p50 1.00 ms, p99 1.00 ms, p99.99 1.00 ms, max 1.00 ms (99 samples)\n"
         );
