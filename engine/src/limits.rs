@@ -46,10 +46,14 @@ limits! {
     FIRING_QUANTUM_ROWS: usize = 16_384, "rows of a firing at once",
         "the firing pauses, and goes on at the shard's next step",
         a_large_window_fires_in_quanta_and_rows_that_come_between_wait;
-    /// Groups that an aggregation writes into a snapshot before it lets the shard do something else.
-    RECORDED_GROUPS_MAX: usize = 2_048, "groups written into a snapshot at once",
+    /// Groups of a chunk: what an operator with little state writes into a snapshot before it lets the shard do something else.
+    RECORDED_GROUPS_MAX: usize = 2_048, "groups written into a snapshot together",
         "the writing pauses, and goes on at the shard's next step",
         a_state_that_changes_while_it_is_written_is_written_as_it_was;
+    /// Chunks that an operator with much state writes into a snapshot before it lets the shard do something else.
+    RECORDED_CHUNKS_MAX: usize = 8, "chunks written into a snapshot at once",
+        "the writing pauses, and goes on at the shard's next step",
+        of_a_large_state_several_chunks_are_written_at_once;
     /// Pairs that a join tries at once, roughly.
     JOIN_PAIRS_MAX: usize = 16_384, "pairs of a join tried at once",
         "the batch is worked off in several parts",

@@ -11,12 +11,15 @@
 //! **Invariant.** What is written or kept is the state as of the beginning: every group that was there then,
 //! once, as it was.
 
-use crate::limits::RECORDED_GROUPS_MAX;
+use crate::limits::{RECORDED_CHUNKS_MAX, RECORDED_GROUPS_MAX};
 use crate::snapshot::{PartNumber, StateWriter};
 use crate::state::group_table::{GroupIndex, NO_GROUP};
 
 /// Groups of a chunk.
 const CHUNK_GROUPS: usize = RECORDED_GROUPS_MAX;
+/// A state is written in so many steps, if that takes no more than [`RECORDED_CHUNKS_MAX`] chunks a step: of a large
+/// one more at once, so that fewer of its groups change before their turn and are gathered from all over it.
+const STEPS: usize = 64;
 
 /// What is known of earlier snapshots, and how far the writing of one has come.
 #[derive(Debug, Default)]
@@ -66,6 +69,17 @@ impl Recording {
         self.done[self.next - 1] = true;
         Some(self.next - 1)
     }
+
+    /// The groups of a chunk that were not written before their turn; and whether they are all that it has now,
+    /// of `groups` groups, so that a part with them holds the chunk as it is.
+    fn groups_left(&self, chunk: usize, groups: usize) -> (Vec<GroupIndex>, bool) {
+        let first = chunk * CHUNK_GROUPS;
+        let end = self.until.min(first + CHUNK_GROUPS);
+        let all = first as GroupIndex..end as GroupIndex;
+        let left: Vec<GroupIndex> = all.filter(|&group| !self.is_early(group)).collect();
+        let is_whole = left.len() == end - first && end == groups.min(first + CHUNK_GROUPS);
+        (left, is_whole)
+    }
 }
 
 impl Recorder {
@@ -91,24 +105,22 @@ impl Recorder {
         &mut self,
         groups: usize,
         into: &mut StateWriter,
-        write: impl FnOnce(Vec<GroupIndex>, &mut StateWriter) -> Result<(), E>,
+        mut write: impl FnMut(Vec<GroupIndex>, &mut StateWriter) -> Result<(), E>,
     ) -> Result<bool, E> {
         let Some(recording) = &mut self.recording else {
             return Ok(true);
         };
         into.append(std::mem::take(&mut recording.written));
-        let Some(chunk) = recording.next_chunk() else {
-            self.recording = None;
-            return Ok(true);
-        };
-        let first = chunk * CHUNK_GROUPS;
-        let end = recording.until.min(first + CHUNK_GROUPS);
-        let all = first as GroupIndex..end as GroupIndex;
-        let left: Vec<GroupIndex> = all.filter(|&group| !recording.is_early(group)).collect();
-        // Groups that changed or came since it began are not in the part as they are now.
-        let is_whole = left.len() == end - first && end == groups.min(first + CHUNK_GROUPS);
-        let part = into.together(|into| write(left, into))?;
-        self.parts[chunk] = part.filter(|_| is_whole);
+        let chunks = recording.done.len().div_ceil(STEPS).clamp(1, RECORDED_CHUNKS_MAX);
+        for _ in 0..chunks {
+            let Some(chunk) = recording.next_chunk() else {
+                self.recording = None;
+                return Ok(true);
+            };
+            let (left, is_whole) = recording.groups_left(chunk, groups);
+            let part = into.together(|into| write(left, into))?;
+            self.parts[chunk] = part.filter(|_| is_whole);
+        }
         Ok(false)
     }
 
@@ -166,5 +178,39 @@ impl Recorder {
             "invariant: a state is written whole before its groups are renumbered"
         );
         self.parts.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_large_state_several_chunks_are_written_at_once() {
+        for (chunks, at_once) in [
+            (1, 1),
+            (STEPS, 1),
+            (3 * STEPS - 1, 3),
+            (40 * STEPS, RECORDED_CHUNKS_MAX),
+        ] {
+            let groups = chunks * CHUNK_GROUPS - 1;
+            let (mut recorder, mut into) = (Recorder::default(), StateWriter::new());
+            recorder.begin(groups, &mut into);
+            let mut written = Vec::new();
+            let mut is_done = false;
+            while !is_done {
+                let before = written.len();
+                let write = |groups: Vec<GroupIndex>, _: &mut StateWriter| {
+                    written.extend(groups);
+                    Ok::<(), ()>(())
+                };
+                is_done = recorder.record(groups, &mut into, write).expect("nothing fails");
+                assert!(written.len() - before <= at_once * CHUNK_GROUPS);
+                assert!(
+                    is_done || written.len() == groups || written.len() - before == at_once * CHUNK_GROUPS
+                );
+            }
+            assert!(written.into_iter().eq(0..groups as GroupIndex), "each once");
+        }
     }
 }

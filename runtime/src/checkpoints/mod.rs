@@ -3,6 +3,7 @@
 //!
 //! **Invariant.** All of it runs on the control thread: a shard hands its snapshot over and goes on.
 
+mod breather;
 pub mod coordinator;
 pub mod files;
 pub mod storage;

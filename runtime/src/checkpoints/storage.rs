@@ -15,6 +15,7 @@ use shards::checkpoint::recovery::{EpochFacts, EpochState, overtaken, superseded
 use shards::checkpoint::{ShardSnapshot, codec};
 use shards::epoch::Epoch;
 
+use super::breather::Breather;
 use super::files::local::LocalFiles;
 use super::files::location::Location;
 use super::files::objects::ObjectFiles;
@@ -146,7 +147,8 @@ impl Storage {
     ) -> Result<(FileEntry, BTreeSet<Epoch>), String> {
         let name = self.files.own_name(&format!("shard-{}.snapshot", snapshot.shard));
         let mut read = |earlier| self.earlier(earlier, &name).map_err(Unreadable::said);
-        let encoded = codec::encode(snapshot, epoch, catalog, &mut read)?;
+        let mut breather = Breather::new();
+        let encoded = codec::encode(snapshot, epoch, catalog, &mut read, &mut || breather.breathe())?;
         let written = self.files.write(&name_of(epoch), &name, &encoded.bytes);
         written.map_err(|error| self.failed("write", epoch, &name, &error))?;
         let entry = FileEntry {

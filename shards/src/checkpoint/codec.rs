@@ -69,6 +69,9 @@ const ALIGNMENT: usize = 64;
 /// The file of this shard in an earlier epoch.
 pub type ReadFile<'a> = &'a mut dyn FnMut(Epoch) -> Result<Buffer, String>;
 
+/// Called between pieces of long work.
+pub type Pause<'a> = &'a mut dyn FnMut();
+
 /// A snapshot as bytes.
 #[derive(Debug)]
 pub struct Encoded {
@@ -86,11 +89,19 @@ pub struct Encoded {
 /// See [`encode`].
 pub fn encode_whole(snapshot: &ShardSnapshot) -> Result<Vec<u8>, String> {
     let mut none = |epoch| Err(format!("a whole snapshot needs epoch {epoch}"));
-    encode(snapshot, snapshot.epoch, &mut Catalog::default(), &mut none).map(|encoded| encoded.bytes)
+    let encoded = encode(
+        snapshot,
+        snapshot.epoch,
+        &mut Catalog::default(),
+        &mut none,
+        &mut || {},
+    );
+    encoded.map(|encoded| encoded.bytes)
 }
 
 /// The bytes of a snapshot that becomes the file of `epoch`; what it keeps lies where `catalog` says, which
-/// then knows this one. Parts in files that hold little else are copied out of them.
+/// then knows this one. Parts in files that hold little else are copied out of them. Between pieces of work `pause` is
+/// called: the caller may let others have its core.
 ///
 /// # Errors
 /// A table has columns that Arrow's IPC format cannot hold; an old file cannot be read.
@@ -99,6 +110,7 @@ pub fn encode(
     epoch: Epoch,
     catalog: &mut Catalog,
     read: ReadFile<'_>,
+    pause: Pause<'_>,
 ) -> Result<Encoded, String> {
     let mut file = FileWriter::new(epoch, catalog.take_spare());
     let states = snapshot.operators.iter().flat_map(|operator| &operator.state);
@@ -112,7 +124,7 @@ pub fn encode(
             tables.push(TableHeader {
                 name: table.name.clone(),
                 input: table.input,
-                streams: file.write_table(table).map_err(in_operator)?,
+                streams: file.write_table(table, pause).map_err(in_operator)?,
             });
         }
         for &number in operator.state.iter().flat_map(|state| &state.kept) {
@@ -192,10 +204,8 @@ impl FileWriter {
         self.bytes.len()
     }
 
-    /// What was appended behind `start` is a stream.
-    fn close_stream(&mut self, start: usize) -> Stream {
-        let mut checksum = crc32fast::Hasher::new();
-        checksum.update(&self.bytes[start..]);
+    /// What was appended behind `start` is a stream, with that checksum.
+    fn close_stream(&mut self, start: usize, checksum: crc32fast::Hasher) -> Stream {
         self.checksum.combine(&checksum);
         Stream {
             epoch: None,
@@ -206,15 +216,15 @@ impl FileWriter {
     }
 
     /// One stream for the rows that nobody keeps, and one for each part that may be kept.
-    fn write_table(&mut self, table: &StateTable) -> Result<Vec<Stream>, String> {
+    fn write_table(&mut self, table: &StateTable, pause: Pause<'_>) -> Result<Vec<Stream>, String> {
         let schema = table.schema();
         let mut streams = Vec::new();
         let (numbered, others): (Vec<&StatePart>, Vec<&StatePart>) =
             table.parts.iter().partition(|part| part.number.is_some());
         let mut write = |parts: &[&StatePart]| {
             let start = self.open_stream();
-            write_rows(&schema, parts, &mut self.bytes).map_err(|error| error.to_string())?;
-            let stream = self.close_stream(start);
+            let written = write_rows(&schema, parts, &mut self.bytes, pause);
+            let stream = self.close_stream(start, written.map_err(|error| error.to_string())?);
             streams.push(stream);
             if let [
                 StatePart {
@@ -254,7 +264,9 @@ impl FileWriter {
         let start = self.bytes.len();
         self.bytes
             .extend_from_slice(&checked_stream(file, &placed.stream)?);
-        let stream = self.close_stream(start);
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(&self.bytes[start..]);
+        let stream = self.close_stream(start, checksum);
         self.parts.entry(number).or_default().push(Placed {
             table: placed.table.clone(),
             epoch: self.epoch,
@@ -289,16 +301,28 @@ fn source_header(source: &SourceSnapshot) -> SourceHeader {
     }
 }
 
+/// Appends a stream; answers its checksum.
 fn write_rows(
     schema: &arrow::datatypes::Schema,
     parts: &[&StatePart],
     into: &mut Vec<u8>,
-) -> Result<(), arrow::error::ArrowError> {
-    let mut writer = StreamWriter::try_new(into, schema)?;
+    pause: Pause<'_>,
+) -> Result<crc32fast::Hasher, arrow::error::ArrowError> {
+    let mut checksum = crc32fast::Hasher::new();
+    let mut summed = into.len();
+    let mut writer = StreamWriter::try_new(&mut *into, schema)?;
     for part in parts {
         writer.write(&part.rows)?;
+        // What was just written is still in the cache.
+        let written = &writer.get_ref()[summed..];
+        checksum.update(written);
+        summed += written.len();
+        pause();
     }
-    writer.finish()
+    writer.finish()?;
+    drop(writer);
+    checksum.update(&into[summed..]);
+    Ok(checksum)
 }
 
 /// The snapshot that `bytes` hold, which keeps nothing of earlier ones.
@@ -582,7 +606,7 @@ pub(crate) mod tests {
         let mut write = |snapshot: &ShardSnapshot| {
             let epoch = snapshot.epoch;
             let mut read = |epoch: Epoch| Ok(files[&epoch].clone());
-            let encoded = encode(snapshot, epoch, &mut catalog, &mut read).expect("encoded");
+            let encoded = encode(snapshot, epoch, &mut catalog, &mut read, &mut || {}).expect("encoded");
             assert_eq!(
                 encoded.crc32,
                 crc32fast::hash(&encoded.bytes[..encoded.bytes.len() - CHECKSUM_BYTES])
@@ -615,8 +639,16 @@ pub(crate) mod tests {
         let mut catalog = Catalog::default();
         let mut none = |_| Err("no file".to_string());
         let first = growing(1, vec![numbered(0..100, 1)], vec![]);
-        let first = encode(&first, 1, &mut catalog, &mut none).expect("encoded").bytes;
-        let second = encode(&growing(2, vec![], vec![1]), 2, &mut catalog, &mut none);
+        let first = encode(&first, 1, &mut catalog, &mut none, &mut || {})
+            .expect("encoded")
+            .bytes;
+        let second = encode(
+            &growing(2, vec![], vec![1]),
+            2,
+            &mut catalog,
+            &mut none,
+            &mut || {},
+        );
         let second = Buffer::from(second.expect("encoded").bytes);
         let place = catalog.places(1)[0].stream;
         for at in 0..first.len() {

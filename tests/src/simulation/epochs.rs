@@ -383,7 +383,7 @@ impl Keeper {
         for (&shard, snapshot) in &parts {
             let (catalog, written) = self.written.entry(shard).or_default();
             let mut read = |epoch: Epoch| Ok(written[&epoch].clone());
-            let encoded = codec::encode(snapshot, number, catalog, &mut read);
+            let encoded = codec::encode(snapshot, number, catalog, &mut read, &mut || {});
             let encoded = encoded.expect("invariant: simulated snapshots can be written");
             refers.extend(encoded.refers);
             let name = format!("shard-{shard}");
