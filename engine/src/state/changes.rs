@@ -8,20 +8,31 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int8Array, RecordBatch, UInt32Array, new_empty_array};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int8Array, RecordBatch};
 use arrow::compute::kernels::cmp::not_distinct;
-use arrow::compute::{and, concat, interleave, take};
+use arrow::compute::{and, interleave};
 use arrow::datatypes::SchemaRef;
 
 use crate::batch::Op;
 use crate::error::ExecutionError;
-use crate::state::accumulators::GroupState;
+use crate::state::accumulators::{GATHERED_GROUPS, GroupState};
 use crate::state::group_table::GroupIndex;
 
 const DIRTY: u8 = 1;
 const EMITTED: u8 = 2;
-/// In `previous`: nothing was said of the group yet.
-const NEVER: u32 = u32::MAX;
+
+/// The old result of a dirty group: the chunk and the row in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct OldRow {
+    chunk: u32,
+    row: u32,
+}
+
+/// Nothing was said of the group yet.
+const NEVER: OldRow = OldRow {
+    chunk: u32::MAX,
+    row: u32::MAX,
+};
 
 /// What an operator wants to know of its changes.
 #[derive(Clone, Copy, Debug)]
@@ -53,11 +64,10 @@ pub struct ChangeTracker {
     options: ChangeOptions,
     flags: Vec<u8>,
     dirty: Vec<GroupIndex>,
-    /// For each dirty group the row of its old result in `old`, or [`NEVER`]; rising.
-    previous: Vec<u32>,
-    /// Old results, in chunks of columns.
+    /// For each dirty group its old result in `old`, or [`NEVER`]; rising.
+    previous: Vec<OldRow>,
+    /// Old results in chunks of columns, of up to [`GATHERED_GROUPS`] rows.
     old: Vec<Vec<ArrayRef>>,
-    old_rows: usize,
 }
 
 impl ChangeTracker {
@@ -69,7 +79,6 @@ impl ChangeTracker {
             dirty: Vec::new(),
             previous: Vec::new(),
             old: Vec::new(),
-            old_rows: 0,
         }
     }
 
@@ -132,6 +141,7 @@ impl ChangeTracker {
         let wants_old =
             self.options.emit_update_before || self.options.elide_unchanged || self.options.deletes;
         let mut read = Vec::new();
+        let chunks = self.old.len();
         for &group in groups {
             let flags = &mut self.flags[group as usize];
             if *flags & DIRTY != 0 {
@@ -141,53 +151,55 @@ impl ChangeTracker {
             *flags |= DIRTY;
             self.dirty.push(group);
             if was_emitted {
-                self.previous.push((self.old_rows + read.len()) as u32);
+                self.previous.push(OldRow {
+                    chunk: (chunks + read.len() / GATHERED_GROUPS) as u32,
+                    row: (read.len() % GATHERED_GROUPS) as u32,
+                });
                 read.push(group);
             } else {
                 self.previous.push(NEVER);
             }
         }
-        self.old_rows += read.len();
-        if wants_old && !read.is_empty() {
-            self.old.push(state.evaluate(&read)?);
+        if wants_old {
+            for part in read.chunks(GATHERED_GROUPS) {
+                self.old.push(state.evaluate(part)?);
+            }
         }
         Ok(())
     }
 
     /// The changes since the last drain; the tracker is clean afterwards.
     pub fn drain(&mut self, state: &mut GroupState) -> Result<Changes, ExecutionError> {
+        assert!(!self.is_clean(), "invariant: only changes are drained");
         let dirty = std::mem::take(&mut self.dirty);
         let previous = std::mem::take(&mut self.previous);
-        let new = state.evaluate(&dirty)?;
-        let old = self.take_old(&new)?;
+        let old = std::mem::take(&mut self.old);
+        let parts = dirty.chunks(GATHERED_GROUPS);
+        let new: Result<Vec<_>, _> = parts.map(|part| state.evaluate(part)).collect();
+        let results = ResultChunks { old, new: new? };
         let counts = self.options.deletes.then(|| state.row_counts(&dirty));
-        let is_changed = self.changed(&previous, &old, &new)?;
+        let is_changed = self.changed(&previous, &results)?;
         let mut changes = Changes {
             groups: Vec::new(),
             results: Vec::new(),
             ops: Vec::new(),
             origins: Vec::new(),
         };
-        // Rows to gather: (0, row of the old results) or (1, row of the new).
-        let mut sources: Vec<(usize, usize)> = Vec::with_capacity(dirty.len() * 2);
+        let mut sources: Vec<Source> = Vec::with_capacity(dirty.len() * 2);
         for (position, (&group, &previous)) in dirty.iter().zip(&previous).enumerate() {
             let is_live = counts.as_ref().is_none_or(|counts| counts[position] > 0);
             let was_emitted = previous != NEVER;
-            let mut say = |op: Op, source: (usize, usize)| {
+            let mut say = |op: Op, source: Source| {
                 changes.groups.push(group);
                 changes.ops.push(op.code());
                 changes.origins.push(position as u32);
                 sources.push(source);
             };
-            let (old_row, new_row) = ((0, previous as usize), (1, position));
+            let (old_row, new_row) = (previous.source(), results.source_of_new(position));
             match (was_emitted, is_live) {
                 (false, true) => say(Op::Insert, new_row),
                 (true, false) => say(Op::Delete, old_row),
-                (true, true)
-                    if is_changed
-                        .as_ref()
-                        .is_none_or(|changed| changed[previous as usize]) =>
-                {
+                (true, true) if is_changed.as_ref().is_none_or(|changed| changed[position]) => {
                     if self.options.emit_update_before {
                         say(Op::UpdateBefore, old_row);
                     }
@@ -197,52 +209,38 @@ impl ChangeTracker {
             }
             self.flags[group as usize] = if is_live { EMITTED } else { 0 };
         }
-        for (old, new) in old.iter().zip(&new) {
-            let gathered = interleave(&[old, new], &sources);
-            changes
-                .results
-                .push(gathered.map_err(|error| ExecutionError::new("Aggregate", error))?);
-        }
+        changes.results = results.gather(&sources)?;
         Ok(changes)
     }
 
-    /// All old results as one column per call.
-    fn take_old(&mut self, new: &[ArrayRef]) -> Result<Vec<ArrayRef>, ExecutionError> {
-        let chunks = std::mem::take(&mut self.old);
-        self.old_rows = 0;
-        let column = |index: usize| -> Result<ArrayRef, ExecutionError> {
-            let parts: Vec<&dyn Array> = chunks.iter().map(|chunk| chunk[index].as_ref()).collect();
-            if parts.is_empty() {
-                return Ok(new_empty_array(new[index].data_type()));
-            }
-            concat(&parts).map_err(|error| ExecutionError::new("Aggregate", error))
-        };
-        (0..new.len()).map(column).collect()
-    }
-
-    /// For each old row whether the new result differs; `None` where that is not asked.
+    /// For each dirty group whether its new result differs from the old; `None` where that is not asked.
     fn changed(
         &self,
-        previous: &[u32],
-        old: &[ArrayRef],
-        new: &[ArrayRef],
+        previous: &[OldRow],
+        results: &ResultChunks,
     ) -> Result<Option<Vec<bool>>, ExecutionError> {
         if !self.options.elide_unchanged {
             return Ok(None);
         }
-        // Old rows lie in the order of the dirty list, so the new ones align by leaving out.
-        let positions = (0u32..).zip(previous).filter(|&(_, &row)| row != NEVER);
-        let positions = UInt32Array::from_iter_values(positions.map(|(position, _)| position));
-        let mut equal = BooleanArray::from(vec![true; positions.len()]);
-        for (old, new) in old.iter().zip(new) {
-            let compared = take(new, &positions, None).and_then(|new| not_distinct(old, &new));
+        let told = || previous.iter().enumerate().filter(|&(_, &row)| row != NEVER);
+        let old: Vec<Source> = told().map(|(_, row)| row.source()).collect();
+        let new: Vec<Source> = told()
+            .map(|(position, _)| results.source_of_new(position))
+            .collect();
+        let mut equal = BooleanArray::from(vec![true; old.len()]);
+        for (old, new) in results.gather(&old)?.iter().zip(results.gather(&new)?) {
+            let compared = not_distinct(old, &new);
             match compared.and_then(|compared| and(&equal, &compared)) {
                 Ok(both) => equal = both,
                 // Nested types have no comparison kernel: every touch counts as a change.
-                Err(_) => equal = BooleanArray::from(vec![false; positions.len()]),
+                Err(_) => equal = BooleanArray::from(vec![false; equal.len()]),
             }
         }
-        Ok(Some(equal.iter().map(|equal| equal == Some(false)).collect()))
+        let mut changed = vec![true; previous.len()];
+        for ((position, _), equal) in told().zip(equal.iter()) {
+            changed[position] = equal == Some(false);
+        }
+        Ok(Some(changed))
     }
 
     /// Bytes allocated.
@@ -253,8 +251,45 @@ impl ChangeTracker {
             .flatten()
             .map(|column| column.get_array_memory_size());
         self.flags.capacity()
-            + (self.dirty.capacity() + self.previous.capacity()) * size_of::<u32>()
+            + self.dirty.capacity() * size_of::<GroupIndex>()
+            + self.previous.capacity() * size_of::<OldRow>()
             + old.sum::<usize>()
+    }
+}
+
+/// Where a result lies: chunk, old ones before new ones, and row.
+type Source = (usize, usize);
+
+impl OldRow {
+    fn source(self) -> Source {
+        (self.chunk as usize, self.row as usize)
+    }
+}
+
+/// Results in chunks of one column per call: those of dirty groups before they changed, and now.
+struct ResultChunks {
+    old: Vec<Vec<ArrayRef>>,
+    new: Vec<Vec<ArrayRef>>,
+}
+
+impl ResultChunks {
+    /// The new result of the dirty group at `position`.
+    fn source_of_new(&self, position: usize) -> Source {
+        (
+            self.old.len() + position / GATHERED_GROUPS,
+            position % GATHERED_GROUPS,
+        )
+    }
+
+    /// The results at `sources`, one column per call.
+    fn gather(&self, sources: &[Source]) -> Result<Vec<ArrayRef>, ExecutionError> {
+        let calls = self.new.first().map_or(0, Vec::len);
+        let column = |call: usize| {
+            let chunks = self.old.iter().chain(&self.new);
+            let chunks: Vec<&dyn Array> = chunks.map(|chunk| chunk[call].as_ref()).collect();
+            interleave(&chunks, sources).map_err(|error| ExecutionError::new("Aggregate", error))
+        };
+        (0..calls).map(column).collect()
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod distinct;
 pub(crate) mod evaluate;
+mod export;
 pub(crate) mod frozen;
 mod group_ids;
 pub(crate) mod inputs;
@@ -24,6 +25,7 @@ mod state;
 pub(crate) mod steps;
 mod update;
 
+pub(crate) use export::GATHERED_GROUPS;
 pub use layout::{AggregateLayout, partial_fields, supports_two_phase};
 pub(crate) use state::partial_schema;
 pub use state::{GroupState, signs};

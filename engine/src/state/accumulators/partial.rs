@@ -1,4 +1,4 @@
-//! Partial states: exported as columns by a local phase, merged by the owner, and combined between
+//! Partial states, which a local phase exports as columns (`export`): merged by the owner, and combined between
 //! the tables of window slices.
 //!
 //! **Invariant.** Merging exported states gives the words that updating with their rows would have
@@ -6,59 +6,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Float64Type, Int64Type};
 
 use crate::error::ExecutionError;
 use crate::state::accumulators::inputs::{Rows, Values};
-use crate::state::accumulators::layout::{Kind, Primitive, decimal_scale};
+use crate::state::accumulators::layout::{Kind, Primitive};
 use crate::state::accumulators::side::{Side, add_to_multiset, bytes_at, improve_bytes};
 use crate::state::accumulators::state::{GroupState, overflow};
 use crate::state::accumulators::update::{Overflow, Update, add_float, split, wide};
 use crate::state::group_table::GroupIndex;
-use crate::state::key_columns::bytes_column;
 
 impl GroupState {
-    /// The partial columns of groups `groups`, as [`super::AggregateLayout::partial_fields`] says.
-    pub fn export(&self, groups: &[GroupIndex]) -> Vec<ArrayRef> {
-        let mut columns: Vec<ArrayRef> = Vec::new();
-        let words = |place: usize| groups.iter().map(move |&group| self.table.state(group)[place]);
-        for primitive in &self.layout.primitives {
-            let place = primitive.place;
-            match primitive.kind {
-                Kind::Count | Kind::MinWord | Kind::MaxWord => {
-                    let values: Vec<i64> = words(place).map(|word| word as i64).collect();
-                    columns.push(Arc::new(Int64Array::from(values)));
-                }
-                Kind::SumFloat => {
-                    for place in [place, place + 1] {
-                        let values: Vec<f64> = words(place).map(f64::from_bits).collect();
-                        columns.push(Arc::new(Float64Array::from(values)));
-                    }
-                }
-                Kind::SumInteger | Kind::SumDecimal | Kind::MinDecimal | Kind::MaxDecimal => {
-                    let pairs = words(place).zip(words(place + 1));
-                    let values: Vec<i128> = pairs.map(|(low, high)| wide([low, high])).collect();
-                    let scale = decimal_scale(&primitive.argument_type);
-                    let array = Decimal128Array::from(values)
-                        .with_precision_and_scale(38, scale)
-                        .expect("invariant: the argument's scale is a decimal scale");
-                    columns.push(Arc::new(array));
-                }
-                Kind::MinBytes | Kind::MaxBytes => {
-                    let Side::Bytes(entries) = &self.sides[place] else {
-                        unreachable!("invariant: the layout gave this place to texts")
-                    };
-                    let values = groups.iter().map(|&group| entries[group as usize].as_deref());
-                    columns.push(bytes_column(&primitive.argument_type, values));
-                }
-                // No local phase has them (supports_two_phase), and snapshots have tables of their own.
-                Kind::Multiset | Kind::Other(_) => {}
-            }
-        }
-        columns
-    }
-
     /// Merges partial states, one per row of `batch`, whose columns start at `first`.
     pub fn merge(
         &mut self,
