@@ -81,6 +81,31 @@ fn fill(plan: &StreamPlan, id: NodeId, advances: bool) -> (u64, u64) {
     (statistics.state_bytes, allocated as u64)
 }
 
+/// A join of two streams, each key once on either side, has allocated little more than the bytes of its rows.
+fn check_join() -> Result<(), String> {
+    let sql = "SELECT a.id, a.k, a.v, b.k, b.v FROM a JOIN b ON a.id = b.id";
+    let job = compile(&format!("{TABLES}{sql}"), &[], Some(1)).unwrap();
+    let plan = &job.plan;
+    let is_join = |node: &&engine::plan::PlanNode| format!("{:?}", node.kind).starts_with("StreamJoin");
+    let node = plan.nodes.iter().find(is_join).unwrap();
+    let bytes_of = |&input: &NodeId| {
+        let columns = rows(&plan.nodes[input].schema, ROWS / 2);
+        let bytes = columns
+            .columns()
+            .iter()
+            .map(|column| column.to_data().get_slice_memory_size().unwrap());
+        bytes.sum::<usize>() as u64 * (ROWS / BATCH) as u64
+    };
+    let kept: u64 = node.inputs.iter().map(bytes_of).sum();
+    let (_, allocated) = fill(plan, node.id, false);
+    match allocated * 2 <= kept * 3 {
+        true => Ok(()),
+        false => Err(format!(
+            "a join of rows of {kept} bytes has allocated {allocated}"
+        )),
+    }
+}
+
 /// The one operator of `sql` that keeps something says what it has allocated.
 fn check(sql: &str, name: &str) -> Result<(), String> {
     let job = compile(&format!("{TABLES}{sql}"), &[], Some(1)).unwrap();
@@ -147,4 +172,5 @@ fn operators_say_what_they_have_allocated() {
         .filter_map(|(sql, name)| check(sql, name).err())
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(check_join(), Ok(()));
 }

@@ -11,15 +11,15 @@ pub(crate) fn lists_bytes<T>(lists: usize, items: usize) -> usize {
     lists.saturating_mul(4).max(grown) * size_of::<T>()
 }
 
-/// From here on a list grows by a quarter.
-const LARGE_LIST_BYTES: usize = 1 << 20;
+/// From here on a list grows by an eighth.
+const LARGE_LIST_BYTES: usize = 1 << 16;
 
 /// Makes room for `more` values behind those of `list`, and some to spare.
 pub(crate) fn make_room<T>(list: &mut Vec<T>, more: usize) {
     let len = list.len() + more;
     if len > list.capacity() {
         let spare = match len * size_of::<T>() > LARGE_LIST_BYTES {
-            true => len / 4,
+            true => len / 8,
             false => len,
         };
         list.reserve_exact(more + spare);
