@@ -197,6 +197,17 @@ impl ConnectorContext {
         Ok(())
     }
 
+    /// The job has come to its end, and its last epoch is committed: waits until whoever looks sees its output.
+    ///
+    /// # Errors
+    /// The outside world refuses.
+    pub fn end(&self) -> Result<(), ConnectorError> {
+        self.sinks.values().try_for_each(|sink| match sink {
+            PreparedSink::Kafka(table) => table.end(),
+            _ => Ok(()),
+        })
+    }
+
     /// Takes back what `job` wrote behind `epoch`.
     ///
     /// # Errors
