@@ -7,7 +7,7 @@ use rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::broker::{Broker, broker};
-use crate::job::{CHECKPOINTS, command, errors, folder, refused};
+use crate::job::{CHECKPOINTS, command, errors, folder, refused, rows};
 use crate::plain::{PATIENCE, block_on};
 
 /// A job that copies numbers to a topic exactly once.
@@ -134,4 +134,17 @@ fn a_reader_waits_for_a_transaction_that_is_under_way() {
     });
     assert!(is_committed, "the reader saw the transaction");
     assert_eq!(found, vec![(None, Some("seen".to_string())); 2]);
+}
+
+#[test]
+fn a_bounded_read_of_transactions_comes_to_its_end() {
+    let Some(broker) = broker("bounded") else { return };
+    let folder = folder("bounded");
+    broker.create("out", 3, &[]);
+    let output = run_copy(&broker, &folder, &copy(&broker, "out", 1_000, 10));
+    assert!(output.status.success(), "{}", errors(&output));
+    // The end of each partition is a mark of the last transaction, which is no record.
+    let table = broker.bounded("t", "id BIGINT", "out", "'format' = 'json'");
+    let sql = format!("{table} SELECT COUNT(*) AS n, COUNT(DISTINCT id) AS ids FROM t EMIT FINAL");
+    assert_eq!(rows(&folder, &sql), ["{\"n\":1000,\"ids\":1000}"]);
 }

@@ -219,7 +219,7 @@ fn relay(plain: &Plain, from: &str, to: &str, bytes: usize, settings: &[(&str, &
         || {},
         |message| {
             measure.count(message.payload_len());
-            if sent.is_ok() && measure.records % 3 != 0 {
+            if sent.is_ok() && !measure.records.is_multiple_of(3) {
                 let value = message.payload().unwrap_or_default();
                 sent = send(
                     &producer,

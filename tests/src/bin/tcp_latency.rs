@@ -49,13 +49,13 @@ fn measure(to: Option<&str>, at: &str, rate: &str, seconds: &str) -> Result<(), 
     let started = Instant::now();
     let lines = rate * (WARM.as_secs() + seconds);
     let sending = std::thread::spawn(move || send(sender, started, rate, lines));
-    let expected = (0..lines).filter(|id| id % 3 != 0).count();
+    let expected = (0..lines).filter(|id: &u64| !id.is_multiple_of(3)).count();
     let mut latencies = Vec::with_capacity(expected);
     for line in BufReader::new(receiver).lines() {
         let line = line.map_err(failed)?;
         let now = started.elapsed();
         let (id, due) = numbers(&line).ok_or_else(|| format!("a line that was not sent: {line}"))?;
-        if id % 3 != 0 {
+        if !id.is_multiple_of(3) {
             latencies.push((due, now.saturating_sub(Duration::from_nanos(due))));
         }
         if latencies.len() == expected {
