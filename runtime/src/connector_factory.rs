@@ -63,6 +63,14 @@ pub trait ConnectorFactory: Send + Sync {
     /// It is lost, or cannot be shown.
     fn commit(&self, prepared: &[Prepared]) -> Result<(), ConnectorError>;
 
+    /// The job has come to its end, and its last epoch is committed: waits until whoever looks sees its output.
+    ///
+    /// # Errors
+    /// The outside world refuses.
+    fn end(&self) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
     /// Takes back what `job` wrote behind `epoch` and never committed.
     ///
     /// # Errors
@@ -113,6 +121,10 @@ impl ConnectorFactory for ConnectorContext {
 
     fn commit(&self, prepared: &[Prepared]) -> Result<(), ConnectorError> {
         ConnectorContext::commit(self, prepared)
+    }
+
+    fn end(&self) -> Result<(), ConnectorError> {
+        ConnectorContext::end(self)
     }
 
     fn abort_after(&self, job: &str, epoch: Epoch) -> Result<(), ConnectorError> {

@@ -55,6 +55,18 @@ engine::limits! {
     KAFKA_COMMIT_PATIENCE_MS: u64 = 300_000, "ms that a Kafka transaction is tried again",
         "the job stops; started again it makes the transaction then",
         a_commit_is_tried_again_until_patience_ends;
+    /// Bytes that are asked for in one read of a TCP connection.
+    TCP_READ_BYTES: usize = 64 << 10, "bytes read from a TCP connection at once",
+        "the rest waits in the kernel, and then the sender does",
+        a_sender_waits_for_a_shard_that_does_not_read;
+    /// Connections of a TCP source on one shard.
+    TCP_CONNECTIONS_MAX: usize = 1_024, "TCP connections of a source on a shard",
+        "others wait to be taken until one has ended",
+        connections_beyond_the_bound_wait;
+    /// Bytes that wait for a TCP peer.
+    TCP_BEHIND_BYTES: usize = 64 << 10, "bytes that wait for a TCP peer of a shard",
+        "the sink takes no more, and sources pause",
+        a_peer_that_does_not_read_holds_the_sink_back;
     /// A graceful stop waits this long for a standard output that takes nothing.
     STOP_PATIENCE_MS: u64 = 5_000, "ms that a stop waits for a reader",
         "the job ends without writing the rest, and says so",

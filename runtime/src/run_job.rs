@@ -291,13 +291,20 @@ fn prepare(
 
 /// Whether the text is right and the outside world is not: the error points at the option that leads there.
 pub(crate) fn blames_a_path(plan: &StreamPlan, error: &SqlError) -> bool {
-    const LEADING_OUT: [&str; 4] = ["path", "topic", "topic-pattern", "properties.bootstrap.servers"];
+    const LEADING_OUT: [&str; 6] = [
+        "path",
+        "topic",
+        "topic-pattern",
+        "properties.bootstrap.servers",
+        "listen",
+        "connect",
+    ];
     let tables = plan.nodes.iter().filter_map(|node| match &node.kind {
         NodeKind::Source(source) => Some(&source.table),
         NodeKind::Sink(sink) => sink
             .table
             .as_ref()
-            .filter(|table| table.connector().ends_with("kafka")),
+            .filter(|table| matches!(table.connector(), "kafka" | "upsert-kafka" | "tcp")),
         _ => None,
     });
     let mut paths = tables

@@ -62,6 +62,8 @@ pub fn headline(plan: &StreamPlan, id: NodeId) -> String {
                 .table
                 .option("path")
                 .or(spec.table.option("topic"))
+                .or(spec.table.option("listen"))
+                .or(spec.table.option("connect"))
                 .map(|path| format!(" '{path}'"))
                 .unwrap_or_default();
             format!("Source {} ({connector}{path})", spec.table.name)
@@ -213,6 +215,11 @@ impl Printer<'_> {
                     )
                 });
                 lines.extend(watermark);
+                if spec.table.connector() == "tcp" {
+                    lines.push(
+                        "guarantee: at most once: what was read of a socket cannot be read again".to_string(),
+                    );
+                }
                 lines.extend(spec.quiet_timeout_us.map(|us| {
                     let timeout = duration(i64::try_from(us).unwrap_or(i64::MAX));
                     format!("when quiet: after {timeout} event time goes on by the clock")
@@ -601,6 +608,7 @@ fn guarantee(table: Option<&TableDefinition>) -> &'static str {
         "filesystem" => {
             "exactly once where the job takes checkpoints: output is seen once its epoch is committed"
         }
+        "tcp" => "at most once: what a peer has not read when its connection is lost is not sent again",
         "blackhole" => "none: rows are dropped",
         _ => "at least once: a job that goes on from a checkpoint writes again what came behind it",
     }

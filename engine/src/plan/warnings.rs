@@ -108,6 +108,7 @@ fn is_endless(table: &TableDefinition) -> bool {
         "filesystem" => table.option("source.monitor-interval").is_some(),
         "datagen" => table.option("number-of-rows").is_none(),
         "nexmark" => table.option("events").is_none(),
+        "tcp" => table.option("listen").is_some(),
         "stdin" | "memory" | VALUES => false,
         _ => true,
     }

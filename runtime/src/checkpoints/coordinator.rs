@@ -170,6 +170,9 @@ impl Coordinator {
         // All of it at once: what all shards wrote to a topic is one transaction.
         let prepared: Vec<Prepared> = parts.into_iter().flat_map(|part| part.prepared).collect();
         self.connectors.commit(&prepared).map_err(|error| error.message)?;
+        if manifest.finished {
+            self.connectors.end().map_err(|error| error.message)?;
+        }
         self.committed = epoch;
         self.requested = self.requested.max(epoch);
         tracing::debug!(epoch = number, "committed");

@@ -30,6 +30,7 @@ use super::nexmark::NexmarkSource;
 use super::options::TableOptions;
 use super::stdin::StandardInput;
 use super::stdout::StandardOutput;
+use super::tcp::TcpTable;
 use super::values::ValuesSource;
 
 /// Wakes a shard that may be asleep.
@@ -69,6 +70,7 @@ pub(super) enum PreparedSource {
     Filesystem(Arc<FilesystemTable>),
     Kafka(Arc<KafkaTable>),
     StandardInput(StandardInput),
+    Tcp(Arc<TcpTable>),
     Datagen(DatagenSource),
     Values(ValuesSource),
     Nexmark(NexmarkSource),
@@ -80,6 +82,7 @@ pub(super) enum PreparedSource {
 pub(super) enum PreparedSink {
     Filesystem(FilesystemSinkTable),
     Kafka(Arc<KafkaSinkTable>),
+    Tcp(Arc<TcpTable>),
     Print(ChangelogTextEncoder),
     Lines(RowFormat),
     Table,
@@ -147,13 +150,17 @@ impl ConnectorContext {
             stdout.start(File::from(descriptor), wakers.clone());
         }
         for sink in self.sinks.values() {
-            if let PreparedSink::Kafka(table) = sink {
-                table.start(&wakers)?;
+            match sink {
+                PreparedSink::Kafka(table) => table.start(&wakers)?,
+                PreparedSink::Tcp(table) => table.start(&wakers)?,
+                _ => {}
             }
         }
         for source in self.sources.values() {
-            if let PreparedSource::Kafka(table) = source {
-                table.start(&wakers)?;
+            match source {
+                PreparedSource::Kafka(table) => table.start(&wakers)?,
+                PreparedSource::Tcp(table) => table.start(&wakers)?,
+                _ => {}
             }
             if let PreparedSource::StandardInput(input) = source {
                 let descriptor = rustix::stdio::stdin().try_clone_to_owned();
@@ -197,6 +204,17 @@ impl ConnectorContext {
         Ok(())
     }
 
+    /// The job has come to its end, and its last epoch is committed: waits until whoever looks sees its output.
+    ///
+    /// # Errors
+    /// The outside world refuses.
+    pub fn end(&self) -> Result<(), ConnectorError> {
+        self.sinks.values().try_for_each(|sink| match sink {
+            PreparedSink::Kafka(table) => table.end(),
+            _ => Ok(()),
+        })
+    }
+
     /// Takes back what `job` wrote behind `epoch`.
     ///
     /// # Errors
@@ -226,6 +244,10 @@ impl ConnectorContext {
                 PreparedSource::StandardInput(_) => notes.push(format!(
                     "table '{name}' reads standard input, which cannot be read again: rows since the last \
                      checkpoint are lost with the process (at most once)"
+                )),
+                PreparedSource::Tcp(_) => notes.push(format!(
+                    "table '{name}' reads a socket, which cannot be read again: rows since the last checkpoint are lost \
+                     with the process (at most once)"
                 )),
                 PreparedSource::Filesystem(_)
                 | PreparedSource::Kafka(_)
@@ -318,6 +340,7 @@ impl ConnectorContext {
                 let input = StandardInput::prepare(&options, &layout, self.shards, readers)?;
                 PreparedSource::StandardInput(input)
             }
+            "tcp" => PreparedSource::Tcp(Arc::new(TcpTable::source(&options, &layout, self.shards)?)),
             "datagen" => PreparedSource::Datagen(DatagenSource::prepare(&options, &layout)?),
             "nexmark" => PreparedSource::Nexmark(NexmarkSource::prepare(&options, &layout)?),
             "memory" => PreparedSource::Memory(config.memory_tables.get(name).cloned().unwrap_or_default()),
@@ -353,6 +376,10 @@ impl ConnectorContext {
                         &input.changelog,
                         config.epochs.clone(),
                     )?)),
+                    "tcp" => {
+                        let table = TcpTable::sink(&options, &input.changelog, self.shards)?;
+                        PreparedSink::Tcp(Arc::new(table))
+                    }
                     "stdout" => prepare_stdout(&options, config.output)?,
                     "print" => PreparedSink::Print(ChangelogTextEncoder::new(
                         options
@@ -412,6 +439,7 @@ const SOURCES: &[&str] = &[
     "kafka",
     "upsert-kafka",
     "stdin",
+    "tcp",
     "datagen",
     "nexmark",
     "memory",
@@ -421,6 +449,7 @@ const SINKS: &[&str] = &[
     "filesystem",
     "kafka",
     "upsert-kafka",
+    "tcp",
     "stdout",
     "print",
     "blackhole",

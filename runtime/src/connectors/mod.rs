@@ -32,6 +32,7 @@ pub mod records;
 pub mod secrets;
 pub mod stdin;
 pub mod stdout;
+pub mod tcp;
 #[cfg(test)]
 pub mod testing;
 pub mod values;
@@ -63,6 +64,7 @@ pub fn make_source(
         PreparedSource::StandardInput(input) => {
             Ok(Box::new(stdin::StandardInputSource::new(source, input, shard)?))
         }
+        PreparedSource::Tcp(table) => Ok(Box::new(tcp::source::TcpSource::new(source, table, shard)?)),
         PreparedSource::Datagen(source) => Ok(Box::new(source.part(shard, shards))),
         PreparedSource::Values(source) => Ok(Box::new(source.part(shard, shards))),
         PreparedSource::Nexmark(source) => Ok(Box::new(source.part(shard, shards))),
@@ -98,6 +100,10 @@ pub fn make_sink(
     Ok(match context.sink(sink)? {
         PreparedSink::Filesystem(table) => Box::new(table.sink(shard, schema, changelog.has_ops())),
         PreparedSink::Kafka(table) => table.sink(sink.statement, shard, &schema, changelog.has_ops()),
+        PreparedSink::Tcp(table) => {
+            let encoder = table.encoder(&schema, changelog.has_ops());
+            Box::new(tcp::sink::TcpSink::new(table, shard, encoder)?)
+        }
         PreparedSink::Print(encoder) => lines(Box::new(encoder.clone())),
         PreparedSink::Lines(format) => lines(format.encoder(&schema, changelog.has_ops())),
         PreparedSink::Table => Box::new(TableSink::new(context.stdout(), shard, sink.statement)),

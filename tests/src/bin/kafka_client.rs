@@ -7,41 +7,28 @@
 //! kafka-client produce TOPIC                             lines of standard input; a tab parts key and value
 //! kafka-client read TOPIC [--uncommitted] [--keys]       what is there now, a line a record
 //! kafka-client ceiling TOPIC                             reads all of it and forgets it: records and bytes per second
+//! kafka-client fill TOPIC RECORDS BYTES [KEY=VALUE …]    writes so many records of so many bytes: the same
+//! kafka-client relay FROM TO BYTES [KEY=VALUE …]         reads FROM, and writes the first BYTES of two records in three
 //! ```
-//! The brokers are those of VELOCORE_KAFKA.
+//! The brokers are those of VELOCORE_KAFKA; the settings of `fill` and `relay` are librdkafka's.
 
-use std::collections::BTreeMap;
-use std::future::Future;
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+#[path = "../../../runtime/tests/kafka/plain.rs"]
+mod plain;
+
+use plain::{PATIENCE, Plain, failed};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = match words.as_slice() {
-        ["create", topic, partitions, config @ ..] => create(topic, partitions, config),
-        ["delete", topic] => delete(topic),
-        ["grow", topic, partitions] => grow(topic, partitions),
-        ["produce", topic] => produce(topic),
-        ["read", topic, flags @ ..] => read(topic, flags),
-        ["ceiling", topic] => ceiling(topic),
-        _ => Err("usage: kafka-client create|delete|grow|produce|read|ceiling TOPIC …".to_string()),
-    };
-    match done {
+    match play(&words) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("kafka-client: {message}");
@@ -50,55 +37,58 @@ fn main() -> ExitCode {
     }
 }
 
-fn config() -> Result<ClientConfig, String> {
+fn play(words: &[&str]) -> Result<(), String> {
     let brokers =
         std::env::var("VELOCORE_KAFKA").map_err(|_| "VELOCORE_KAFKA names no brokers".to_string())?;
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers);
-    Ok(config)
-}
-
-fn failed(error: impl std::fmt::Display) -> String {
-    error.to_string()
-}
-
-fn admin() -> Result<AdminClient<DefaultClientContext>, String> {
-    config()?.create().map_err(failed)
-}
-
-fn create(topic: &str, partitions: &str, settings: &[&str]) -> Result<(), String> {
-    let partitions = partitions.parse().map_err(failed)?;
-    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-    for setting in settings {
-        let (key, value) = setting.split_once('=').ok_or("settings are KEY=VALUE")?;
-        new = new.set(key, value);
+    let plain = Plain::new(&brokers);
+    match words {
+        ["create", topic, partitions, config @ ..] => {
+            plain.create(topic, partitions.parse().map_err(failed)?, &settings(config)?)
+        }
+        ["delete", topic] => plain.delete(topic),
+        ["grow", topic, partitions] => plain.grow(topic, partitions.parse().map_err(failed)?),
+        ["produce", topic] => produce(&plain, topic),
+        ["read", topic, flags @ ..] => read(&plain, topic, flags),
+        ["ceiling", topic] => ceiling(&plain, topic),
+        ["fill", topic, records, bytes, config @ ..] => {
+            let (records, bytes) = (records.parse().map_err(failed)?, bytes.parse().map_err(failed)?);
+            fill(&plain, topic, records, bytes, &settings(config)?)
+        }
+        ["relay", from, to, bytes, config @ ..] => relay(
+            &plain,
+            from,
+            to,
+            bytes.parse().map_err(failed)?,
+            &settings(config)?,
+        ),
+        _ => {
+            Err("usage: kafka-client create|delete|grow|produce|read|ceiling|fill|relay TOPIC …".to_string())
+        }
     }
-    let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-    answered(block_on(admin()?.create_topics([&new], &options)))
 }
 
-fn delete(topic: &str) -> Result<(), String> {
-    let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-    answered(block_on(admin()?.delete_topics(&[topic], &options)))
+fn settings<'a>(words: &[&'a str]) -> Result<Vec<(&'a str, &'a str)>, String> {
+    let settings = words.iter().map(|word| word.split_once('='));
+    settings
+        .collect::<Option<_>>()
+        .ok_or_else(|| "settings are KEY=VALUE".to_string())
 }
 
-fn grow(topic: &str, partitions: &str) -> Result<(), String> {
-    let partitions: usize = partitions.parse().map_err(failed)?;
-    let new = NewPartitions::new(topic, partitions);
-    let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-    answered(block_on(admin()?.create_partitions([&new], &options)))
-}
-
-fn answered(answer: Result<Vec<TopicResult>, KafkaError>) -> Result<(), String> {
-    for result in answer.map_err(failed)? {
-        result.map_err(|(topic, code)| format!("{topic}: {code}"))?;
+/// Hands a record to the producer, and waits while its queue is full.
+fn send(producer: &BaseProducer, mut record: BaseRecord<'_, str, [u8]>) -> Result<(), String> {
+    while let Err((error, refused)) = producer.send(record) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+            return Err(failed(error));
+        }
+        producer.poll(Duration::from_millis(10));
+        record = refused;
     }
     Ok(())
 }
 
 /// Lines of standard input to a topic.
-fn produce(topic: &str) -> Result<(), String> {
-    let mut config = config()?;
+fn produce(plain: &Plain, topic: &str) -> Result<(), String> {
+    let mut config = plain.config();
     config
         .set("partitioner", "murmur2_random")
         .set("enable.idempotence", "true")
@@ -113,17 +103,9 @@ fn produce(topic: &str) -> Result<(), String> {
             Some((key, value)) => (Some(key), value),
             None => (None, line.as_str()),
         };
-        let mut record = BaseRecord::<str, str>::to(topic).payload(value);
-        if let Some(key) = key {
-            record = record.key(key);
-        }
-        while let Err((error, refused)) = producer.send(record) {
-            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                return Err(failed(error));
-            }
-            producer.poll(Duration::from_millis(10));
-            record = refused;
-        }
+        let mut record = BaseRecord::to(topic).payload(value.as_bytes());
+        record.key = key;
+        send(&producer, record)?;
         sent += 1;
         if sent.is_multiple_of(1_000) {
             producer.poll(Duration::ZERO);
@@ -132,139 +114,125 @@ fn produce(topic: &str) -> Result<(), String> {
     producer.flush(PATIENCE).map_err(failed)
 }
 
-/// A consumer that stands at the beginning of every partition, and how far each goes.
-fn at_the_beginning(topic: &str, isolation: &str) -> Result<(BaseConsumer, BTreeMap<i32, i64>), String> {
-    let mut config = config()?;
-    config
-        .set("group.id", "kafka-client")
-        .set("isolation.level", isolation)
-        .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
-        .set("fetch.queue.backoff.ms", "5");
-    let consumer: BaseConsumer = config.create().map_err(failed)?;
-    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).map_err(failed)?;
-    let found = metadata.topics().first().ok_or("no topic")?;
-    if let Some(error) = found.error() {
-        return Err(format!("{topic}: {}", RDKafkaErrorCode::from(error)));
-    }
-    let mut list = TopicPartitionList::new();
-    let mut ends = BTreeMap::new();
-    for partition in found.partitions() {
-        let (first, end) = range(&consumer, topic, partition.id())?;
-        if first < end {
-            ends.insert(partition.id(), end);
-            list.add_partition_offset(topic, partition.id(), Offset::Offset(first))
-                .map_err(failed)?;
-        }
-    }
-    consumer.assign(&list).map_err(failed)?;
-    Ok((consumer, ends))
-}
-
-/// The first offset and the one behind the last; a broker that has just started has no leaders for a moment.
-fn range(consumer: &BaseConsumer, topic: &str, partition: i32) -> Result<(i64, i64), String> {
-    let started = Instant::now();
-    loop {
-        match consumer.fetch_watermarks(topic, partition, PATIENCE) {
-            Ok(range) => return Ok(range),
-            Err(_) if started.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(100)),
-            Err(error) => return Err(failed(error)),
-        }
-    }
-}
-
-/// Hands every record that is there to `take`.
-fn read_all(
-    topic: &str,
-    isolation: &str,
-    mut take: impl FnMut(&dyn Fn() -> (Vec<u8>, Vec<u8>), usize),
-) -> Result<(), String> {
-    let (consumer, mut ends) = at_the_beginning(topic, isolation)?;
-    let mut heard = Instant::now();
-    while !ends.is_empty() {
-        match consumer.poll(Duration::from_millis(100)) {
-            None if heard.elapsed() > PATIENCE => return Err("no record for 30 s".to_string()),
-            None => {}
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                ends.remove(&partition);
-            }
-            Some(Err(error)) => return Err(failed(error)),
-            Some(Ok(message)) => {
-                heard = Instant::now();
-                let bytes = message.payload().map_or(0, <[u8]>::len);
-                let copy = || {
-                    let owned = |part: Option<&[u8]>| part.unwrap_or(b"null").to_vec();
-                    (owned(message.key()), owned(message.payload()))
-                };
-                take(&copy, bytes);
-                if ends
-                    .get(&message.partition())
-                    .is_some_and(|&end| message.offset() + 1 >= end)
-                {
-                    ends.remove(&message.partition());
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn read(topic: &str, flags: &[&str]) -> Result<(), String> {
-    let isolation = match flags.contains(&"--uncommitted") {
-        true => "read_uncommitted",
-        false => "read_committed",
-    };
+fn read(plain: &Plain, topic: &str, flags: &[&str]) -> Result<(), String> {
     let with_keys = flags.contains(&"--keys");
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut written = Ok(());
-    read_all(topic, isolation, |copy, _| {
-        let (key, value) = copy();
-        let mut write = || {
-            if with_keys {
-                out.write_all(&key)?;
-                out.write_all(b"\t")?;
+    plain.read(
+        topic,
+        !flags.contains(&"--uncommitted"),
+        || {},
+        |message| {
+            let mut write = || {
+                if with_keys {
+                    out.write_all(message.key().unwrap_or(b"null"))?;
+                    out.write_all(b"\t")?;
+                }
+                out.write_all(message.payload().unwrap_or(b"null"))?;
+                out.write_all(b"\n")
+            };
+            if written.is_ok() {
+                written = write();
             }
-            out.write_all(&value)?;
-            out.write_all(b"\n")
-        };
-        if written.is_ok() {
-            written = write();
-        }
-    })?;
+        },
+    )?;
     written.and_then(|()| out.flush()).map_err(failed)
 }
 
-fn ceiling(topic: &str) -> Result<(), String> {
-    let started = Instant::now();
-    let (mut records, mut bytes) = (0_u64, 0_u64);
-    read_all(topic, "read_committed", |_, length| {
-        records += 1;
-        bytes += length as u64;
-    })?;
-    let seconds = started.elapsed().as_secs_f64();
-    println!(
-        "{records} records, {seconds:.3} s, {:.0} records/s, {:.1} MB/s",
-        records as f64 / seconds,
-        bytes as f64 / seconds / 1e6
-    );
+/// What was read or written, and how long it took.
+struct Measure {
+    started: Instant,
+    records: u64,
+    bytes: u64,
+}
+
+impl Measure {
+    fn start() -> Measure {
+        Measure {
+            started: Instant::now(),
+            records: 0,
+            bytes: 0,
+        }
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.records += 1;
+        self.bytes += bytes as u64;
+    }
+
+    fn tell(&self) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        println!(
+            "{} records, {seconds:.3} s, {:.0} records/s, {:.1} MB/s",
+            self.records,
+            self.records as f64 / seconds,
+            self.bytes as f64 / seconds / 1e6
+        );
+    }
+}
+
+fn ceiling(plain: &Plain, topic: &str) -> Result<(), String> {
+    let mut measure = Measure::start();
+    plain.read(topic, true, || {}, |message| measure.count(message.payload_len()))?;
+    measure.tell();
     Ok(())
 }
 
-/// Waits for a future: the client's own thread wakes this one.
-fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(std::thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
+/// A producer as librdkafka makes it, but for `settings`.
+fn producer(plain: &Plain, settings: &[(&str, &str)]) -> Result<BaseProducer, String> {
+    let mut config = plain.config();
+    for (key, value) in settings {
+        config.set(*key, *value);
+    }
+    config.create().map_err(failed)
+}
+
+fn fill(
+    plain: &Plain,
+    topic: &str,
+    records: u64,
+    bytes: usize,
+    settings: &[(&str, &str)],
+) -> Result<(), String> {
+    let producer = producer(plain, settings)?;
+    let value = vec![b'x'; bytes];
+    let mut measure = Measure::start();
+    for number in 0..records {
+        send(&producer, BaseRecord::to(topic).payload(&value))?;
+        measure.count(bytes);
+        if number.is_multiple_of(1_000) {
+            producer.poll(Duration::ZERO);
         }
     }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut context = Context::from_waker(&waker);
-    let mut future = std::pin::pin!(future);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
-        }
-    }
+    producer.flush(PATIENCE).map_err(failed)?;
+    measure.tell();
+    Ok(())
+}
+
+fn relay(plain: &Plain, from: &str, to: &str, bytes: usize, settings: &[(&str, &str)]) -> Result<(), String> {
+    let producer = producer(plain, settings)?;
+    let mut measure = Measure::start();
+    let mut sent = Ok(());
+    plain.read(
+        from,
+        true,
+        || {},
+        |message| {
+            measure.count(message.payload_len());
+            if sent.is_ok() && !measure.records.is_multiple_of(3) {
+                let value = message.payload().unwrap_or_default();
+                sent = send(
+                    &producer,
+                    BaseRecord::to(to).payload(&value[..value.len().min(bytes)]),
+                );
+            }
+            if measure.records.is_multiple_of(1_000) {
+                producer.poll(Duration::ZERO);
+            }
+        },
+    )?;
+    sent?;
+    producer.flush(PATIENCE).map_err(failed)?;
+    measure.tell();
+    Ok(())
 }

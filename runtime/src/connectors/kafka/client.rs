@@ -4,6 +4,7 @@
 //! **Invariant.** A value that came from the environment or a file is in no message: not in ours, and not in
 //! librdkafka's.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +15,9 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use serde::Deserialize;
 
+use super::position::TopicPartition;
 use crate::connectors::options::TableOptions;
 use crate::connectors::secrets;
 use crate::terminal::tell;
@@ -270,6 +273,25 @@ pub struct Context {
     /// Its owner tells what goes wrong.
     is_quiet: bool,
     is_away: Arc<AtomicBool>,
+    /// By topic and partition, the offset at which nothing more was there when a consumer last told its statistics.
+    exhausted: Mutex<BTreeMap<String, BTreeMap<i32, i64>>>,
+}
+
+/// What is wanted of a consumer's statistics.
+#[derive(Deserialize)]
+struct Statistics {
+    #[serde(default)]
+    topics: BTreeMap<String, TopicStatistics>,
+}
+
+#[derive(Deserialize)]
+struct TopicStatistics {
+    partitions: BTreeMap<i32, PartitionStatistics>,
+}
+
+#[derive(Deserialize)]
+struct PartitionStatistics {
+    eof_offset: i64,
 }
 
 impl Context {
@@ -280,6 +302,7 @@ impl Context {
             reason: Mutex::default(),
             is_quiet: false,
             is_away: properties.is_away.clone(),
+            exhausted: Mutex::default(),
         }
     }
 
@@ -296,6 +319,12 @@ impl Context {
         if self.is_away.load(Ordering::Relaxed) {
             self.is_away.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// Where a partition had no more, as the client's statistics say; they come now and then, where they were asked for.
+    pub fn exhausted_at(&self, id: &TopicPartition) -> Option<i64> {
+        let known = self.exhausted.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&id.topic)?.get(&id.partition).copied()
     }
 
     /// The newest reason for which no broker was reached; empty where there is none.
@@ -335,7 +364,22 @@ impl ClientContext for Context {
         self.note(error.rdkafka_error_code());
     }
 
-    fn stats_raw(&self, _statistics: &[u8]) {}
+    fn stats_raw(&self, statistics: &[u8]) {
+        let Ok(read) = serde_json::from_slice::<Statistics>(statistics) else {
+            tracing::warn!(table = self.table, "the client's statistics cannot be read");
+            return;
+        };
+        let topics = read.topics.into_iter().map(|(topic, read)| {
+            let partitions = read.partitions.into_iter();
+            (
+                topic,
+                partitions
+                    .map(|(number, read)| (number, read.eof_offset))
+                    .collect(),
+            )
+        });
+        *self.exhausted.lock().unwrap_or_else(PoisonError::into_inner) = topics.collect();
+    }
 }
 
 impl ConsumerContext for Context {}
@@ -389,6 +433,23 @@ mod tests {
             ("properties.sasl.password", "${VELOCORE_NO_SUCH_VARIABLE}"),
         ]);
         assert!(error.contains("VELOCORE_NO_SUCH_VARIABLE"), "{error}");
+    }
+
+    #[test]
+    fn where_a_partition_had_no_more_is_read_from_statistics() {
+        let context = Context::new(&parse(&[BROKER]).unwrap());
+        let id = |partition| TopicPartition {
+            topic: "t".into(),
+            partition,
+        };
+        assert_eq!(context.exhausted_at(&id(0)), None);
+        let text = r#"{"name": "c", "topics": {"t": {"topic": "t", "partitions": {
+            "0": {"partition": 0, "eof_offset": 17, "hi_offset": 20}, "-1": {"partition": -1, "eof_offset": -1001}}}}}"#;
+        context.stats_raw(text.as_bytes());
+        assert_eq!(context.exhausted_at(&id(0)), Some(17));
+        assert_eq!(context.exhausted_at(&id(1)), None);
+        context.stats_raw(br#"{"name": "c"}"#);
+        assert_eq!(context.exhausted_at(&id(0)), None);
     }
 
     #[test]

@@ -5,19 +5,15 @@
 //! goes on from an epoch before it.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use engine::batch::Batch;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use shards::connector::{ConnectorError, Prepared, Sink};
 
-use super::client::{ClientProperties, Context, described};
+use super::client::{ClientProperties, Context};
+use super::deliveries::{Bounds, Deliveries, undelivered};
 use super::encode::{Message, Messages, RowEncoder};
 use crate::connectors::Wake;
 use crate::limits::KAFKA_BEHIND_BYTES;
@@ -75,114 +71,52 @@ pub fn record<'m>(
     }
 }
 
-/// What a producer tells of its messages.
-pub struct Deliveries {
-    client: Context,
-    topic: String,
-    waker: Option<Arc<dyn Wake>>,
-    sent: AtomicU64,
-    delivered: AtomicU64,
-    /// The shard wants to know of the next delivery.
-    is_awaited: AtomicBool,
-    has_failed: AtomicBool,
-    failure: Mutex<Option<(RDKafkaErrorCode, String)>>,
-}
-
-impl fmt::Debug for Deliveries {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Deliveries")
-            .field("sent", &self.sent)
-            .field("delivered", &self.delivered)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Deliveries {
-    /// For a producer of `table` to `topic`; `waker` is told of deliveries that somebody waits for.
-    pub fn new(client: Context, topic: &str, waker: Option<Arc<dyn Wake>>) -> Deliveries {
-        Deliveries {
-            client,
-            topic: topic.to_string(),
-            waker,
-            sent: AtomicU64::new(0),
-            delivered: AtomicU64::new(0),
-            is_awaited: AtomicBool::new(false),
-            has_failed: AtomicBool::new(false),
-            failure: Mutex::new(None),
-        }
-    }
-
-    /// The first message that could not be delivered: why.
-    pub fn failure(&self) -> Option<(RDKafkaErrorCode, String)> {
-        if !self.has_failed.load(Ordering::Acquire) {
-            return None;
-        }
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// The reason for which a broker was not reached.
-    pub fn reason(&self) -> String {
-        self.client.reason()
-    }
-
-    fn is_drained(&self) -> bool {
-        self.delivered.load(Ordering::Acquire) == self.sent.load(Ordering::Acquire)
-    }
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.client.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.client.error(error, reason);
-    }
-
-    fn stats_raw(&self, _statistics: &[u8]) {}
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, _opaque: ()) {
-        if let Err((error, message)) = result {
-            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-            let text = undelivered(code, &self.topic, message.payload_len());
-            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-            failure.get_or_insert((code, text));
-            self.has_failed.store(true, Ordering::Release);
-        } else {
-            self.client.heard();
-        }
-        self.delivered.fetch_add(1, Ordering::AcqRel);
-        if self.is_awaited.swap(false, Ordering::AcqRel)
-            && let Some(waker) = &self.waker
-        {
-            waker.wake();
-        }
-    }
-}
-
-/// Why a message did not come to its topic.
-pub fn undelivered(code: RDKafkaErrorCode, topic: &str, bytes: usize) -> String {
-    match code {
-        RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize => format!(
-            "a record of {bytes} bytes is too large for topic '{topic}'; raise 'properties.message.max.bytes' here and \
-             max.message.bytes of the topic, or filter such rows out"
-        ),
-        code => format!(
-            "a record could not be written to topic '{topic}': {}",
-            described(code)
-        ),
-    }
-}
-
 /// A producer of one shard.
 pub type ShardProducer = ThreadedProducer<Deliveries>;
+
+/// What a producer is told unless `properties.*` says otherwise.
+const DEFAULTS: [(&str, &str); 4] = [
+    ("acks", "all"),
+    // Order is kept by one request at a time. An idempotent producer has one for each partition, but while it is under way
+    // and more messages wait, the client's thread spins: on a host that is busy it was several times slower.
+    ("enable.idempotence", "false"),
+    ("max.in.flight.requests.per.connection", "1"),
+    ("partitioner", "murmur2_random"),
+];
+
+/// librdkafka's own defaults.
+const QUEUE_MESSAGES: u64 = 100_000;
+const MESSAGE_BYTES_MAX: u64 = 1_000_000;
+/// The largest number that it takes.
+const PROPERTY_MAX: u64 = i32::MAX as u64;
+
+/// What may be on its way to the brokers, and a queue of the client that has room for twice as much.
+fn bounds(properties: &ClientProperties) -> (Bounds, [(&'static str, String); 2]) {
+    let number = |name: &str| properties.get(name).and_then(|text| text.parse::<u64>().ok());
+    let messages = number("queue.buffering.max.messages").unwrap_or(QUEUE_MESSAGES);
+    let kilobytes = number("queue.buffering.max.kbytes").unwrap_or(KAFKA_BEHIND_BYTES as u64 / 1024);
+    let largest = number("message.max.bytes").unwrap_or(MESSAGE_BYTES_MAX) / 1024 + 1;
+    let queue = [
+        (
+            "queue.buffering.max.messages",
+            messages.saturating_mul(2).min(PROPERTY_MAX),
+        ),
+        (
+            "queue.buffering.max.kbytes",
+            kilobytes.max(largest).saturating_mul(2).min(PROPERTY_MAX),
+        ),
+    ];
+    let bounds = Bounds {
+        // Of librdkafka 0 is no bound.
+        messages: if messages == 0 {
+            u64::MAX
+        } else {
+            messages.min(PROPERTY_MAX / 2)
+        },
+        bytes: kilobytes.min(PROPERTY_MAX / 2) * 1024,
+    };
+    (bounds, queue.map(|(name, value)| (name, value.to_string())))
+}
 
 /// Makes the producer of a shard; its threads inherit the cores of the caller.
 ///
@@ -193,16 +127,14 @@ pub fn producer(
     topic: &str,
     waker: Arc<dyn Wake>,
 ) -> Result<ShardProducer, ConnectorError> {
-    let behind = (KAFKA_BEHIND_BYTES / 1024).to_string();
-    let defaults = [
-        ("queue.buffering.max.kbytes", behind.as_str()),
-        // Order is kept, and a record that is sent twice is written once.
-        ("enable.idempotence", "true"),
-        ("partitioner", "murmur2_random"),
-    ];
-    let deliveries = Deliveries::new(Context::new(properties), topic, Some(waker));
+    let (bounds, queue) = bounds(properties);
+    let queue: Vec<(&str, &str)> = queue
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let deliveries = Deliveries::new(Context::new(properties), topic, bounds, Some(waker));
     properties
-        .config(&defaults, &[])
+        .config(&DEFAULTS, &queue)
         .create_with_context(deliveries)
         .map_err(|error| {
             ConnectorError::new(format!(
@@ -250,42 +182,36 @@ impl DirectSink {
         self.producer.client().context()
     }
 
-    /// Hands waiting messages to the producer; whether it took them all.
+    /// Hands waiting messages to the producer; whether it took them all, else the shard is woken when there is room.
     fn hand_on(&mut self) -> Result<bool, ConnectorError> {
         if let Some((_, failure)) = self.deliveries().failure() {
             return Err(ConnectorError::new(failure));
         }
-        let mut was_full = false;
+        let mut room = self.deliveries().room();
         while let Some(messages) = self.waiting.front() {
             while self.taken < messages.len() {
                 let message = messages.get(self.taken);
-                let mut partitioner = self.partitioner.clone();
-                let record = record(&self.topic, &message, partitioner.choose());
-                match self.producer.send(record) {
-                    Ok(()) => {
-                        self.producer
-                            .client()
-                            .context()
-                            .sent
-                            .fetch_add(1, Ordering::AcqRel);
-                        self.partitioner = partitioner;
-                        self.taken += 1;
-                        was_full = false;
+                let bytes = message.bytes();
+                while !room.take(bytes) {
+                    room = self.deliveries().room();
+                    if room.take(bytes) {
+                        break;
                     }
-                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
-                        if was_full {
-                            return Ok(false);
-                        }
-                        // Looked at once more after asking: a delivery in between wakes nobody.
-                        was_full = true;
-                        self.deliveries().is_awaited.store(true, Ordering::Release);
-                    }
-                    Err((error, _)) => {
-                        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-                        let bytes = message.value.map_or(0, <[u8]>::len);
-                        return Err(ConnectorError::new(undelivered(code, &self.topic, bytes)));
+                    if !self.deliveries().await_room(bytes) {
+                        return Ok(false);
                     }
                 }
+                let record = record(&self.topic, &message, self.partitioner.choose());
+                if let Err((error, _)) = self.producer.send(record) {
+                    let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+                    return Err(ConnectorError::new(undelivered(
+                        code,
+                        &self.topic,
+                        bytes as usize,
+                    )));
+                }
+                self.deliveries().sent(bytes);
+                self.taken += 1;
             }
             self.waiting.pop_front();
             self.taken = 0;
@@ -293,17 +219,13 @@ impl DirectSink {
         Ok(true)
     }
 
-    /// Whether everything that was written is acknowledged; else the shard is woken by the next delivery.
+    /// Whether everything that was written is acknowledged; else the shard is woken when it is.
     fn is_drained(&mut self) -> Result<bool, ConnectorError> {
         if !self.hand_on()? {
             return Ok(false);
         }
-        let deliveries = self.deliveries();
-        if !deliveries.is_drained() {
-            deliveries.is_awaited.store(true, Ordering::Release);
-        }
-        let is_drained = deliveries.is_drained();
-        match deliveries.failure() {
+        let is_drained = self.deliveries().await_all();
+        match self.deliveries().failure() {
             Some((_, failure)) => Err(ConnectorError::new(failure)),
             None => Ok(is_drained),
         }

@@ -26,6 +26,13 @@ pub struct Message<'b> {
     pub timestamp: Option<i64>,
 }
 
+impl Message<'_> {
+    /// Bytes of key and value.
+    pub fn bytes(&self) -> u64 {
+        (self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len)) as u64
+    }
+}
+
 /// The messages of a batch.
 #[derive(Debug, Default)]
 pub struct Messages {

@@ -15,6 +15,7 @@
 pub mod chunk;
 pub mod client;
 pub mod columns;
+pub mod deliveries;
 pub mod direct;
 pub mod discovery;
 pub mod encode;

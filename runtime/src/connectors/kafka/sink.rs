@@ -265,6 +265,19 @@ impl KafkaSinkTable {
         Ok(())
     }
 
+    /// The job has come to its end: whoever reads committed records from now on finds all of its rows.
+    ///
+    /// # Errors
+    /// See [`Transactions::await_shown`].
+    pub fn end(&self) -> Result<(), ConnectorError> {
+        match &self.epochs {
+            Some((transactions, _)) if self.committed.load(Ordering::Acquire) > 0 => {
+                transactions.await_shown()
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Takes back what was put aside behind `epoch`, and ends what an earlier process has under way.
     ///
     /// # Errors

@@ -44,6 +44,8 @@ struct Partition {
     earliest: i64,
     /// Until it has ended.
     queue: Option<PartitionQueue<Context>>,
+    /// The last that came of it said that there is no more now.
+    is_exhausted: bool,
     /// Its end has been told.
     is_told: bool,
 }
@@ -193,8 +195,13 @@ impl KafkaSource {
     /// Messages of partition `index` that are there, and what they decode to; whether there was one.
     fn read(&mut self, index: usize, rows_max: usize) -> Result<bool, ConnectorError> {
         let Partition {
-            id, position, queue, ..
+            id,
+            position,
+            queue,
+            is_exhausted,
+            ..
         } = &self.partitions[index];
+        let mut is_exhausted = *is_exhausted;
         let Some(queue) = queue else {
             return Ok(false);
         };
@@ -204,25 +211,33 @@ impl KafkaSource {
             match queue.poll(Duration::ZERO) {
                 None => break,
                 Some(Ok(message)) => {
+                    is_exhausted = false;
                     if position.end.is_some_and(|end| message.offset() >= end) {
                         is_at_end = true;
                         break;
                     }
                     self.records.take(&mut chunk, &message);
                 }
-                // What a reader may see now ends here, and so does what it was to see when the job started.
-                Some(Err(KafkaError::PartitionEOF(_))) => {
-                    is_at_end = position.end.is_some();
-                    break;
-                }
+                Some(Err(KafkaError::PartitionEOF(_))) => is_exhausted = true,
                 Some(Err(error)) => self.look_at(&error, Some(id))?,
             }
         }
+        // Marks of transactions may stand before the end, and are no messages. That there is no more now is not enough: a
+        // broker that has just become the leader, or follows one, may not have come so far yet. What the client says of
+        // where that was is older than the look into the queue, so that all messages before it have been seen.
+        if let Some(end) = position.end.filter(|_| is_exhausted) {
+            is_at_end |= self
+                .consumer
+                .context()
+                .exhausted_at(id)
+                .is_some_and(|at| at >= end);
+        }
+        self.partitions[index].is_exhausted = is_exhausted;
         let has_messages = !chunk.is_empty();
         if has_messages {
             self.consumer.context().heard();
             self.bytes += chunk.bytes() as u64;
-            let id = id.clone();
+            let id = self.partitions[index].id.clone();
             let decoded = self.records.decode(chunk, &id);
             let end = self.partitions[index].position.end;
             is_at_end |= end.is_some_and(|end| decoded.next >= end);
@@ -292,6 +307,7 @@ impl Partition {
             position: known.start,
             earliest: known.earliest,
             queue: None,
+            is_exhausted: false,
             is_told: false,
         }
     }

@@ -177,6 +177,11 @@ impl KafkaTable {
                 "enable.partition.eof",
                 if self.is_bounded { "true" } else { "false" },
             ),
+            // They say where a partition had no more.
+            (
+                "statistics.interval.ms",
+                if self.is_bounded { "100" } else { "0" },
+            ),
             ("allow.auto.create.topics", "false"),
         ];
         let config = self.properties.config(&defaults, &fixed);

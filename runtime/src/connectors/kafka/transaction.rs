@@ -22,7 +22,8 @@ use shards::connector::ConnectorError;
 use shards::epoch::Epoch;
 
 use super::client::{ClientProperties, Context, described};
-use super::direct::{Deliveries, record, undelivered};
+use super::deliveries::{Bounds, Deliveries, undelivered};
+use super::direct::record;
 use super::offsets::EVENTS_MAX;
 use super::spool::{self, Spooled};
 use crate::limits::KAFKA_COMMIT_PATIENCE_MS;
@@ -142,6 +143,16 @@ impl Transactions {
         Ok(())
     }
 
+    /// Waits until readers see the newest transaction: a commit is answered before its mark is in every partition. The
+    /// brokers let a new producer of its name begin only behind that.
+    ///
+    /// # Errors
+    /// No broker answers for long.
+    pub fn await_shown(&self) -> Result<(), ConnectorError> {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.until_done(|_| Ok(()))
+    }
+
     /// Tries `work` until it succeeds, each time with a new producer, which knows what became of the attempt before.
     fn until_done(
         &self,
@@ -191,7 +202,7 @@ impl Transactions {
             ("partitioner", "murmur2_random"),
             ("queue.buffering.max.kbytes", "65536"),
         ];
-        let deliveries = Deliveries::new(Context::quiet(&self.properties), &self.topic, None);
+        let deliveries = Deliveries::new(Context::quiet(&self.properties), &self.topic, Bounds::NONE, None);
         let config = self.properties.config(&defaults, &fixed);
         let producer: BaseProducer<Deliveries> = config.create_with_context(deliveries).map_err(refused)?;
         producer
