@@ -63,6 +63,9 @@ pub trait ConnectorFactory: Send + Sync {
     /// It is lost, or cannot be shown.
     fn commit(&self, prepared: &[Prepared]) -> Result<(), ConnectorError>;
 
+    /// Epochs up to `epoch`, counted since the job started, are committed: who waits for that is told.
+    fn committed(&self, _epoch: Epoch) {}
+
     /// The job has come to its end, and its last epoch is committed: waits until whoever looks sees its output.
     ///
     /// # Errors
@@ -121,6 +124,10 @@ impl ConnectorFactory for ConnectorContext {
 
     fn commit(&self, prepared: &[Prepared]) -> Result<(), ConnectorError> {
         ConnectorContext::commit(self, prepared)
+    }
+
+    fn committed(&self, epoch: Epoch) {
+        ConnectorContext::committed(self, epoch);
     }
 
     fn end(&self) -> Result<(), ConnectorError> {

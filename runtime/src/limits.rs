@@ -67,6 +67,22 @@ engine::limits! {
     TCP_BEHIND_BYTES: usize = 64 << 10, "bytes that wait for a TCP peer of a shard",
         "the sink takes no more, and sources pause",
         a_peer_that_does_not_read_holds_the_sink_back;
+    /// Bytes of a post to an `http` table.
+    HTTP_BODY_BYTES_MAX: usize = 8 << 20, "bytes of the body of a post",
+        "it is refused with 413",
+        what_cannot_be_taken_is_refused_with_its_reason;
+    /// Bodies of posts that are read at the same time.
+    HTTP_BODIES_MAX: usize = 16, "bodies of posts that are read at once",
+        "the next is read when one has come, or was given up",
+        bodies_that_are_read_at_once_are_bounded;
+    /// Posts that wait for one shard to decode them.
+    HTTP_WAITING_MAX: usize = 4, "posts that wait for a shard",
+        "where every shard has as many, a post is refused with 503",
+        a_job_that_is_busy_says_so;
+    /// Posts whose answer waits for a commit.
+    HTTP_POSTS_MAX: usize = 4_096, "posts of a table that are under way",
+        "the next is refused with 503",
+        posts_under_way_are_bounded;
     /// A graceful stop waits this long for a standard output that takes nothing.
     STOP_PATIENCE_MS: u64 = 5_000, "ms that a stop waits for a reader",
         "the job ends without writing the rest, and says so",

@@ -215,11 +215,12 @@ impl Printer<'_> {
                     )
                 });
                 lines.extend(watermark);
-                if spec.table.connector() == "tcp" {
-                    lines.push(
-                        "guarantee: at most once: what was read of a socket cannot be read again".to_string(),
-                    );
-                }
+                let guarantee = match spec.table.connector() {
+                    "tcp" => Some("at most once: what was read of a socket cannot be read again"),
+                    "http" => Some("at least once: a post is answered 200 once its rows are committed"),
+                    _ => None,
+                };
+                lines.extend(guarantee.map(|guarantee| format!("guarantee: {guarantee}")));
                 lines.extend(spec.quiet_timeout_us.map(|us| {
                     let timeout = duration(i64::try_from(us).unwrap_or(i64::MAX));
                     format!("when quiet: after {timeout} event time goes on by the clock")

@@ -11,12 +11,13 @@ use crate::sql::statement::TableOption;
 use crate::sql::suggest;
 
 /// Connectors by name.
-pub const CONNECTORS: [&str; 11] = [
+pub const CONNECTORS: [&str; 12] = [
     "filesystem",
     "kafka",
     "upsert-kafka",
     "stdin",
     "tcp",
+    "http",
     "stdout",
     "print",
     "blackhole",
@@ -117,14 +118,16 @@ const fn rule(
 
 const FILES: Reader = Reader::Connectors(&["filesystem"]);
 const BYTE_STREAMS: Reader = Reader::Connectors(&["filesystem", "stdin", "stdout"]);
-const ENCODED: Reader = Reader::Connectors(&["filesystem", "stdin", "tcp", "stdout", "kafka"]);
+const ENCODED: Reader = Reader::Connectors(&["filesystem", "stdin", "tcp", "http", "stdout", "kafka"]);
 const TCP: Reader = Reader::Connectors(&["tcp"]);
+const LISTENERS: Reader = Reader::Connectors(&["tcp", "http"]);
 const READERS: Reader = Reader::Connectors(&[
     "filesystem",
     "kafka",
     "upsert-kafka",
     "stdin",
     "tcp",
+    "http",
     "datagen",
     "nexmark",
     "memory",
@@ -134,7 +137,7 @@ const KAFKA: Reader = Reader::Connectors(&["kafka", "upsert-kafka"]);
 const PRINT: Reader = Reader::Connectors(&["print"]);
 const DATAGEN: Reader = Reader::Connectors(&["datagen"]);
 const NEXMARK: Reader = Reader::Connectors(&["nexmark"]);
-const CHANGES: Reader = Reader::Connectors(&["filesystem", "kafka", "stdin", "tcp", "memory"]);
+const CHANGES: Reader = Reader::Connectors(&["filesystem", "kafka", "stdin", "tcp", "http", "memory"]);
 const JSON: Reader = Reader::Format("json");
 const CSV: Reader = Reader::Format("csv");
 
@@ -164,7 +167,7 @@ pub const OPTION_RULES: &[OptionRule] = &[
     rule("csv.header", CSV, Both, Choice(&["auto", "true", "false"]), "whether the first line names the columns"),
     rule("csv.null-literal", CSV, Both, AnyText, "the text of NULL; the empty field by default"),
     rule("changelog-mode", CHANGES, Source, Text, "what records may say, of I, UA, UB, D; without UB a record replaces the row with its primary key"),
-    rule("listen", TCP, Source, Text, "the address at which connections are taken, 127.0.0.1:9000"),
+    rule("listen", LISTENERS, Source, Text, "the address at which connections are taken, 127.0.0.1:9000"),
     rule("connect", TCP, Both, Text, "the address that is connected to, 127.0.0.1:9000"),
     rule("topic", KAFKA, Both, Text, "the topic; a source reads several, with ; between them"),
     rule("topic-pattern", PLAIN_KAFKA, Source, Text, "a regular expression that the names of the topics match as a whole"),
@@ -344,7 +347,7 @@ fn is_read(rule: &OptionRule, connector: &str, format: Option<&str>) -> bool {
         Reader::Format(name) => {
             matches!(
                 connector,
-                "filesystem" | "stdin" | "tcp" | "stdout" | "kafka" | "upsert-kafka"
+                "filesystem" | "stdin" | "tcp" | "http" | "stdout" | "kafka" | "upsert-kafka"
             ) && format.is_none_or(|format| format == name)
         }
     }
@@ -440,7 +443,7 @@ fn is_instant(value: &str) -> bool {
 fn check_required(connector: &TableOption, format: Option<&TableOption>) -> Result<(), SqlError> {
     let is_pipe = matches!(
         connector.value.as_str(),
-        "stdin" | "tcp" | "stdout" | "kafka" | "upsert-kafka"
+        "stdin" | "tcp" | "http" | "stdout" | "kafka" | "upsert-kafka"
     );
     if let Some(format) = format
         && is_pipe

@@ -173,6 +173,7 @@ impl Coordinator {
         if manifest.finished {
             self.connectors.end().map_err(|error| error.message)?;
         }
+        self.connectors.committed(epoch);
         self.committed = epoch;
         self.requested = self.requested.max(epoch);
         tracing::debug!(epoch = number, "committed");

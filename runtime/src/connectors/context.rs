@@ -21,6 +21,7 @@ use super::filesystem::FilesystemTable;
 use super::filesystem::compression::Compression;
 use super::filesystem::sink::{self, FilesystemSinkTable, SinkEpochs};
 use super::format::{FormatKind, RowFormat};
+use super::http::HttpTable;
 use super::ingest::IngestLayout;
 use super::kafka::sink::{Guarantee, KafkaSinkTable};
 use super::kafka::spool::Spooled;
@@ -71,6 +72,7 @@ pub(super) enum PreparedSource {
     Kafka(Arc<KafkaTable>),
     StandardInput(StandardInput),
     Tcp(Arc<TcpTable>),
+    Http(Arc<HttpTable>),
     Datagen(DatagenSource),
     Values(ValuesSource),
     Nexmark(NexmarkSource),
@@ -160,6 +162,7 @@ impl ConnectorContext {
             match source {
                 PreparedSource::Kafka(table) => table.start(&wakers)?,
                 PreparedSource::Tcp(table) => table.start(&wakers)?,
+                PreparedSource::Http(table) => table.start(&wakers)?,
                 _ => {}
             }
             if let PreparedSource::StandardInput(input) = source {
@@ -202,6 +205,15 @@ impl ConnectorContext {
             table.commit(spools)?;
         }
         Ok(())
+    }
+
+    /// Epochs up to `epoch`, counted since the job started, are committed: who waits for that is told.
+    pub fn committed(&self, epoch: Epoch) {
+        for source in self.sources.values() {
+            if let PreparedSource::Http(table) = source {
+                table.committed(epoch);
+            }
+        }
     }
 
     /// The job has come to its end, and its last epoch is committed: waits until whoever looks sees its output.
@@ -251,6 +263,7 @@ impl ConnectorContext {
                 )),
                 PreparedSource::Filesystem(_)
                 | PreparedSource::Kafka(_)
+                | PreparedSource::Http(_)
                 | PreparedSource::Datagen(_)
                 | PreparedSource::Values(_)
                 | PreparedSource::Nexmark(_) => {}
@@ -340,7 +353,19 @@ impl ConnectorContext {
                 let input = StandardInput::prepare(&options, &layout, self.shards, readers)?;
                 PreparedSource::StandardInput(input)
             }
+            "tcp" | "http" if self.sources.contains_key(name) => {
+                return Err(options
+                    .table_error(format!(
+                        "table '{name}' is read by two sources, but what comes can be read only once"
+                    ))
+                    .hint("use the same columns in every statement"));
+            }
             "tcp" => PreparedSource::Tcp(Arc::new(TcpTable::source(&options, &layout, self.shards)?)),
+            "http" => {
+                let has_checkpoints = config.epochs.is_some();
+                let table = HttpTable::prepare(&options, &layout, has_checkpoints)?;
+                PreparedSource::Http(Arc::new(table))
+            }
             "datagen" => PreparedSource::Datagen(DatagenSource::prepare(&options, &layout)?),
             "nexmark" => PreparedSource::Nexmark(NexmarkSource::prepare(&options, &layout)?),
             "memory" => PreparedSource::Memory(config.memory_tables.get(name).cloned().unwrap_or_default()),
@@ -376,6 +401,13 @@ impl ConnectorContext {
                         &input.changelog,
                         config.epochs.clone(),
                     )?)),
+                    "tcp" if self.sinks.contains_key(&name) => {
+                        return Err(options
+                            .table_error(format!(
+                                "table '{name}' is written by two statements, and has one connection a shard"
+                            ))
+                            .hint("write both with UNION ALL"));
+                    }
                     "tcp" => {
                         let table = TcpTable::sink(&options, &input.changelog, self.shards)?;
                         PreparedSink::Tcp(Arc::new(table))
@@ -440,6 +472,7 @@ const SOURCES: &[&str] = &[
     "upsert-kafka",
     "stdin",
     "tcp",
+    "http",
     "datagen",
     "nexmark",
     "memory",

@@ -23,6 +23,7 @@ pub mod decoding;
 pub mod filesystem;
 pub mod format;
 pub mod generated;
+pub mod http;
 pub mod ingest;
 pub mod kafka;
 pub mod memory;
@@ -65,6 +66,7 @@ pub fn make_source(
             Ok(Box::new(stdin::StandardInputSource::new(source, input, shard)?))
         }
         PreparedSource::Tcp(table) => Ok(Box::new(tcp::source::TcpSource::new(source, table, shard)?)),
+        PreparedSource::Http(table) => Ok(Box::new(http::source::HttpSource::new(source, table, shard)?)),
         PreparedSource::Datagen(source) => Ok(Box::new(source.part(shard, shards))),
         PreparedSource::Values(source) => Ok(Box::new(source.part(shard, shards))),
         PreparedSource::Nexmark(source) => Ok(Box::new(source.part(shard, shards))),

@@ -221,7 +221,7 @@ impl TcpTable {
 }
 
 /// An address of option `key`; a name is looked up.
-fn address(options: &TableOptions<'_>, key: &str) -> Result<SocketAddr, SqlError> {
+pub(super) fn address(options: &TableOptions<'_>, key: &str) -> Result<SocketAddr, SqlError> {
     let text = options.resolved(key)?.unwrap_or_default();
     let what = "an address with a port, such as '127.0.0.1:9000'";
     if !text
