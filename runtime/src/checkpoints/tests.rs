@@ -1,7 +1,9 @@
 //! Checkpoints, whole and damaged, in a directory and in an object store.
 
+use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
@@ -13,7 +15,7 @@ use shards::checkpoint::{ShardSnapshot, SourceSnapshot};
 use shards::connector::SplitPosition;
 use tokio::runtime::{Builder, Runtime};
 
-use super::files::lease::Holder;
+use super::files::lease::{Clock, Holder, LEASE, Patience};
 use super::files::location::{Location, ObjectLocation};
 use super::files::objects::ObjectFiles;
 use super::storage::Storage;
@@ -73,7 +75,11 @@ impl Bucket {
     }
 
     fn open_as(&self, holder: Holder) -> Result<Storage, String> {
-        let files = ObjectFiles::open_as(&self.location, self.store.clone(), holder)?;
+        self.open_in(&Clock::start(), holder)
+    }
+
+    fn open_in(&self, time: &dyn Patience, holder: Holder) -> Result<Storage, String> {
+        let files = ObjectFiles::open_as(&self.location, self.store.clone(), holder, time)?;
         Ok(Storage::over(Box::new(files)))
     }
 
@@ -354,12 +360,122 @@ fn the_lock_is_given_back_at_the_end_and_refused_where_it_is_something_else() {
     );
 }
 
+/// A process of another machine, which nobody can ask for here.
+fn elsewhere(host: &str) -> Holder {
+    Holder {
+        machine: format!("{host}'s boot"),
+        host: host.into(),
+        ..Holder::this_process()
+    }
+}
+
+/// Time that passes at once, and what others do meanwhile.
+struct Passing<'a> {
+    elapsed: Cell<Duration>,
+    meanwhile: RefCell<Box<dyn FnMut(Duration) + 'a>>,
+}
+
+impl<'a> Passing<'a> {
+    fn with(meanwhile: impl FnMut(Duration) + 'a) -> Passing<'a> {
+        Passing {
+            elapsed: Cell::default(),
+            meanwhile: RefCell::new(Box::new(meanwhile)),
+        }
+    }
+}
+
+impl Patience for Passing<'_> {
+    fn elapsed(&self) -> Duration {
+        self.elapsed.get()
+    }
+
+    fn pause(&self, duration: Duration) {
+        self.elapsed.set(self.elapsed.get() + duration);
+        assert!(self.elapsed.get() < 3 * LEASE, "who waits comes to an end");
+        (self.meanwhile.borrow_mut())(self.elapsed.get());
+    }
+}
+
+#[test]
+fn a_lock_of_another_machine_is_taken_over_once_it_was_silent_for_a_lease() {
+    let bucket = Bucket::create();
+    let before = bucket.open_as(elsewhere("far")).unwrap();
+    let time = Passing::with(|_| {});
+    let after = bucket.open_in(&time, elsewhere("near")).unwrap();
+    let waited = time.elapsed();
+    assert!(waited >= LEASE && waited < LEASE + LEASE / 4, "{waited:?}");
+    // Who was thought gone does not give back what is another's.
+    drop(before);
+    assert_eq!(bucket.list(""), ["jobs/volume/lock"]);
+    assert!(after.claim_behind(0).unwrap());
+    write(&after, 1);
+    drop(after);
+    assert!(!bucket.list("").contains(&"jobs/volume/lock".to_string()));
+}
+
+#[test]
+fn a_lock_that_is_renewed_while_it_is_watched_is_in_use() {
+    let bucket = Bucket::create();
+    let holder = elsewhere("far");
+    let before = bucket.open_as(holder.clone()).unwrap();
+    let renewed = serde_json::to_vec(&Holder { renewed: 2, ..holder }).unwrap();
+    // At the last moment.
+    let time = Passing::with(|elapsed| {
+        if elapsed + Duration::from_secs(3) >= LEASE {
+            bucket.put("jobs/volume/lock", &renewed);
+        }
+    });
+    let refused = bucket.open_in(&time, elsewhere("near")).unwrap_err();
+    assert!(
+        refused.contains("another job is running with it (process") && refused.contains("on far)"),
+        "{refused}"
+    );
+    drop(before);
+}
+
+#[test]
+fn a_lock_that_is_given_back_while_it_is_watched_is_taken_at_the_next_look() {
+    let bucket = Bucket::create();
+    let mut before = Some(bucket.open_as(elsewhere("far")).unwrap());
+    let time = Passing::with(|elapsed| {
+        if elapsed >= Duration::from_secs(10) {
+            before.take();
+        }
+    });
+    bucket.open_in(&time, elsewhere("near")).unwrap();
+    assert!(time.elapsed() < Duration::from_secs(15), "{:?}", time.elapsed());
+}
+
+#[test]
+fn of_two_that_wait_for_a_silent_lock_one_gets_it() {
+    let bucket = Bucket::create();
+    std::mem::forget(bucket.open_as(elsewhere("far")).unwrap());
+    let mut winner = None;
+    let time = Passing::with(|elapsed| {
+        if elapsed * 2 >= LEASE && winner.is_none() {
+            winner = Some(
+                bucket
+                    .open_in(&Passing::with(|_| {}), elsewhere("faster"))
+                    .unwrap(),
+            );
+        }
+    });
+    let refused = bucket.open_in(&time, elsewhere("slower")).unwrap_err();
+    assert!(refused.contains("on faster)"), "{refused}");
+    drop(time);
+    let winner = winner.expect("it waited for a lease of its own");
+    winner.keep_lock().unwrap();
+    assert!(winner.claim_behind(0).unwrap());
+    write(&winner, 1);
+}
+
 #[test]
 fn a_large_file_goes_up_in_parts() {
     use super::files::Files;
     use crate::limits::{UPLOAD_PART_BYTES, UPLOAD_PARTS_MAX};
     let bucket = Bucket::create();
-    let files = ObjectFiles::open_as(&bucket.location, bucket.store.clone(), Holder::this_process()).unwrap();
+    let (store, this) = (bucket.store.clone(), Holder::this_process());
+    let files = ObjectFiles::open_as(&bucket.location, store, this, &Clock::start()).unwrap();
     // One part more than may be under way at once, the last of them short.
     let bytes: Vec<u8> = (0..UPLOAD_PART_BYTES * UPLOAD_PARTS_MAX + 7)
         .map(|at| (at / 4_096) as u8)

@@ -11,7 +11,7 @@
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +81,35 @@ fn started(process: u32) -> Option<u64> {
     let has_ended = matches!(fields.next()?, "Z" | "X");
     let started = fields.nth(18)?.parse().ok()?;
     (!has_ended).then_some(started)
+}
+
+/// Time, as whoever watches a lock sees it.
+pub trait Patience {
+    /// How much of it has passed.
+    fn elapsed(&self) -> Duration;
+
+    /// Lets so much of it pass.
+    fn pause(&self, duration: Duration);
+}
+
+/// Time as it is.
+pub struct Clock(Instant);
+
+impl Clock {
+    /// Time from now on.
+    pub fn start() -> Clock {
+        Clock(Instant::now())
+    }
+}
+
+impl Patience for Clock {
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn pause(&self, duration: Duration) {
+        std::thread::sleep(duration);
+    }
 }
 
 /// A lock of another machine, while it is watched.

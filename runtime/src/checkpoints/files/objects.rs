@@ -21,7 +21,7 @@ use object_store::{
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
-use super::lease::{Holder, RENEWAL, Sight, Watch};
+use super::lease::{Clock, Holder, Patience, RENEWAL, Sight, Watch};
 use super::location::ObjectLocation;
 use super::{Files, Unreadable, refusals};
 use crate::limits::{UPLOAD_PART_BYTES, UPLOAD_PARTS_MAX};
@@ -62,10 +62,11 @@ impl ObjectFiles {
     /// # Errors
     /// The store cannot be reached or refuses, or another process uses the place.
     pub fn open(location: &ObjectLocation) -> Result<ObjectFiles, String> {
-        ObjectFiles::open_as(location, location.connect()?, Holder::this_process())
+        let this = Holder::this_process();
+        ObjectFiles::open_as(location, location.connect()?, this, &Clock::start())
     }
 
-    /// The same over a store, as a process.
+    /// The same over a store, as a process, for which time passes so.
     ///
     /// # Errors
     /// As [`ObjectFiles::open`].
@@ -73,6 +74,7 @@ impl ObjectFiles {
         location: &ObjectLocation,
         store: Arc<dyn ObjectStore>,
         holder: Holder,
+        time: &dyn Patience,
     ) -> Result<ObjectFiles, String> {
         let runtime = Builder::new_current_thread()
             .enable_all()
@@ -88,13 +90,12 @@ impl ObjectFiles {
             claimed: RefCell::default(),
             has_failed: Cell::new(false),
         };
-        files.lock()?;
+        files.lock(time)?;
         Ok(files)
     }
 
     /// Takes the lock, if nobody holds it who lives.
-    fn lock(&self) -> Result<(), String> {
-        let clock = Instant::now();
+    fn lock(&self, time: &dyn Patience) -> Result<(), String> {
         let mut watch: Option<Watch> = None;
         loop {
             let Some(holder) = self.holder_of_lock()? else {
@@ -106,19 +107,19 @@ impl ObjectFiles {
             let sight = match (holder.is_alive(), &watch) {
                 (Some(true), _) => Sight::Renewed,
                 (Some(false), _) => Sight::Expired,
-                (None, Some(watch)) => watch.look(&holder, clock.elapsed()),
+                (None, Some(watch)) => watch.look(&holder, time.elapsed()),
                 (None, None) => {
                     tell(&format!(
                         "note: {} was in use by {}; waiting whether it still is",
                         self.location.url,
                         holder.describe()
                     ));
-                    watch = Some(Watch::begin(holder.clone(), clock.elapsed()));
+                    watch = Some(Watch::begin(holder.clone(), time.elapsed()));
                     Sight::Silent
                 }
             };
             match sight {
-                Sight::Silent => std::thread::sleep(LOOK_EVERY),
+                Sight::Silent => time.pause(LOOK_EVERY),
                 Sight::Renewed => return Err(self.in_use(&holder)),
                 Sight::Expired if self.put_lock()? => return Ok(()),
                 Sight::Expired => watch = None,
