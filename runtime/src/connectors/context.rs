@@ -163,21 +163,8 @@ impl ConnectorContext {
                 PreparedSource::Kafka(table) => table.start(&wakers)?,
                 PreparedSource::Tcp(table) => table.start(&wakers)?,
                 PreparedSource::Http(table) => table.start(&wakers)?,
+                PreparedSource::StandardInput(input) => start_standard_input(input, wakers.clone())?,
                 _ => {}
-            }
-            if let PreparedSource::StandardInput(input) = source {
-                let descriptor = rustix::stdio::stdin().try_clone_to_owned();
-                let descriptor = descriptor
-                    .map_err(|error| ConnectorError::new(format!("cannot read standard input: {error}")))?;
-                // A bigger pipe means fewer switches between producer and reader; only a wish.
-                let _ = rustix::pipe::fcntl_setpipe_size(&descriptor, 1 << 20);
-                let (boundary, header) = (input.format.boundary(), input.header_length()?);
-                let bytes = input.compression.reader(File::from(descriptor));
-                let bytes = bytes
-                    .map_err(|error| ConnectorError::new(format!("cannot read standard input: {error}")))?;
-                input
-                    .queues
-                    .start(bytes, "standard input", boundary, header, wakers.clone());
             }
         }
         Ok(())
@@ -463,6 +450,22 @@ fn prepare_stdout(options: &TableOptions<'_>, output: OutputFormat) -> Result<Pr
         FormatKind::Rows(format) => Ok(PreparedSink::Lines(format)),
         FormatKind::Parquet => Err(options.invalid("format", "one of 'json', 'csv'")),
     }
+}
+
+/// Starts the thread that reads standard input for the shards.
+fn start_standard_input(input: &StandardInput, wakers: Vec<Arc<dyn Wake>>) -> Result<(), ConnectorError> {
+    let descriptor = rustix::stdio::stdin().try_clone_to_owned();
+    let descriptor =
+        descriptor.map_err(|error| ConnectorError::new(format!("cannot read standard input: {error}")))?;
+    // A bigger pipe means fewer switches between producer and reader; only a wish.
+    let _ = rustix::pipe::fcntl_setpipe_size(&descriptor, 1 << 20);
+    let (boundary, header) = (input.format.boundary(), input.header_length()?);
+    let bytes = input.compression.reader(File::from(descriptor));
+    let bytes = bytes.map_err(|error| ConnectorError::new(format!("cannot read standard input: {error}")))?;
+    input
+        .queues
+        .start(bytes, "standard input", boundary, header, wakers);
+    Ok(())
 }
 
 /// Connectors that can be read.

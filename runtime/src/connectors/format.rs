@@ -56,6 +56,21 @@ impl FormatKind {
             )),
         }
     }
+
+    /// The format of rows that come or go without a beginning, where `what` says why there is no header; JSON unless
+    /// the options say otherwise.
+    ///
+    /// # Errors
+    /// See [`FormatKind::parse`]; a format of whole files, a header.
+    pub fn parse_without_header(options: &TableOptions<'_>, what: &str) -> Result<RowFormat, SqlError> {
+        let FormatKind::Rows(format) = FormatKind::parse(options, Some("json"))? else {
+            return Err(options.invalid("format", "one of 'json', 'csv', 'changelog-json'"));
+        };
+        match options.text("csv.header") {
+            None | Some("false") => Ok(format),
+            Some(_) => Err(options.invalid("csv.header", &format!("'false': {what}"))),
+        }
+    }
 }
 
 fn parse_json(options: &TableOptions<'_>) -> Result<RowFormat, SqlError> {

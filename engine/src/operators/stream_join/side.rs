@@ -72,12 +72,7 @@ impl Side {
     /// The rows of `group` in order of arrival.
     #[inline(always)]
     pub fn chain(&self, group: GroupIndex) -> Chain<'_> {
-        let last = self.last(group);
-        Chain {
-            next: &self.next,
-            at: last,
-            last,
-        }
+        Chain::new(&self.next, self.last(group))
     }
 
     /// How many rows of the other side row `id` matches.
@@ -235,12 +230,7 @@ impl Side {
             let last = self.last(old);
             lasts[new as usize] = last;
             if self.options.expires {
-                let chain = Chain {
-                    next: &self.next,
-                    at: last,
-                    last,
-                };
-                chain.for_each(|id| self.groups[id as usize] = new);
+                Chain::new(&self.next, last).for_each(|id| self.groups[id as usize] = new);
             }
         }
         self.lasts = lasts;
@@ -304,6 +294,14 @@ pub(super) struct Chain<'s> {
     at: RowId,
     /// [`NO_ROW`] behind the last.
     last: RowId,
+}
+
+impl<'s> Chain<'s> {
+    /// The chain that ends with `last`; an empty one for [`NO_ROW`].
+    #[inline(always)]
+    fn new(next: &'s [RowId], last: RowId) -> Chain<'s> {
+        Chain { next, at: last, last }
+    }
 }
 
 impl Iterator for Chain<'_> {

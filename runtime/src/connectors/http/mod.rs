@@ -82,12 +82,7 @@ impl HttpTable {
         let name = options.table().name.clone();
         options.required("listen", "the address that clients post to")?;
         let address = super::tcp::address(options, "listen")?;
-        let FormatKind::Rows(format) = FormatKind::parse(options, Some("json"))? else {
-            return Err(options.invalid("format", "one of 'json', 'csv', 'changelog-json'"));
-        };
-        if options.text("csv.header").is_some_and(|header| header != "false") {
-            return Err(options.invalid("csv.header", "'false': what is posted has no header"));
-        }
+        let format = FormatKind::parse_without_header(options, "what is posted has no header")?;
         format.check(options, layout)?;
         let policy = format.malformed_policy(options)?;
         let bound = TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));

@@ -131,12 +131,7 @@ impl TcpTable {
     }
 
     fn new(options: &TableOptions<'_>, address: SocketAddr) -> Result<TcpTable, SqlError> {
-        let FormatKind::Rows(format) = FormatKind::parse(options, Some("json"))? else {
-            return Err(options.invalid("format", "one of 'json', 'csv', 'changelog-json'"));
-        };
-        if options.text("csv.header").is_some_and(|header| header != "false") {
-            return Err(options.invalid("csv.header", "'false': lines on a socket have no header"));
-        }
+        let format = FormatKind::parse_without_header(options, "lines on a socket have no header")?;
         Ok(TcpTable {
             name: options.table().name.clone(),
             address,
